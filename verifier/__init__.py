@@ -1,0 +1,1 @@
+"""Deciding: the small package that a regulator runs. It imports neither torch nor numba."""

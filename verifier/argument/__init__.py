@@ -1,0 +1,1 @@
+"""The argument of protocol.md as software: field, transcript, engine, sub-protocols, soundness account."""

@@ -1,0 +1,56 @@
+"""Hidden values: linear expressions in the committed one-time pads (protocol.md, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from verifier.argument.field import ZERO, K
+
+
+class Hidden:
+    """known + sum_i terms[i] * pad_i. `value` is what it amounts to; only the prover has it.
+
+    Immutable; two handles are the same operand of a quadratic relation only if they are the same object.
+    """
+
+    __slots__ = ("known", "terms", "value")
+
+    def __init__(self, known: K, terms: Mapping[int, K] | None = None, value: K | None = None) -> None:
+        self.known = known
+        self.terms: Mapping[int, K] = terms if terms is not None else {}
+        self.value = value
+
+    @staticmethod
+    def public(value: K) -> Hidden:
+        """A value that everybody knows, as a Hidden without pads."""
+        return Hidden(value, None, value)
+
+    def __add__(self, other: Hidden | K | int) -> Hidden:
+        if not isinstance(other, Hidden):
+            return Hidden(self.known + other, self.terms, None if self.value is None else self.value + other)
+        terms = dict(self.terms)
+        for index, coefficient in other.terms.items():
+            present = terms.get(index)
+            terms[index] = coefficient if present is None else present + coefficient
+        value = None if self.value is None or other.value is None else self.value + other.value
+        return Hidden(self.known + other.known, terms, value)
+
+    __radd__ = __add__
+
+    def __mul__(self, scale: K | int) -> Hidden:
+        terms = {index: coefficient * scale for index, coefficient in self.terms.items()}
+        return Hidden(self.known * scale, terms, None if self.value is None else self.value * scale)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Hidden:
+        return self * -1
+
+    def __sub__(self, other: Hidden | K | int) -> Hidden:
+        return self + (-other)
+
+    def __rsub__(self, other: K | int) -> Hidden:
+        return (-self) + other
+
+
+NOTHING = Hidden(ZERO, None, ZERO)
