@@ -120,7 +120,7 @@ def require(parameters: Parameters, counts: Counts, minimum_bits: int) -> Accoun
     limit = Fraction(1, 2**parameters.target_bits)
     if result.union > limit or result.worst_round > limit:
         raise SoundnessError(
-            f"this statement reaches {bits(result.union):.1f} of {parameters.target_bits} bits; recommit with new
-            parameters\n" + result.table()
+            f"this statement reaches {bits(result.union):.1f} of {parameters.target_bits} bits; recommit with new"
+            f" parameters\n{result.table()}"
         )
     return result

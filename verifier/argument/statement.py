@@ -67,8 +67,8 @@ def open_transcript(statement: Statement, nonce: bytes) -> Transcript:
     """Absorb everything public, in the order of protocol.md, section 4. Raises StatementError on a bad nonce."""
     if statement.reusable != (nonce == b"") or (nonce and not MIN_NONCE_BYTES <= len(nonce) <= MAX_NONCE_BYTES):
         raise StatementError(
-            "a validity proof takes no nonce, every other proof one of 16 to 256 bytes; pass the verifier's with
-            --nonce"
+            "a validity proof takes no nonce, every other proof one of 16 to 256 bytes; pass the verifier's own"
+            " with --nonce"
         )
     transcript = Transcript()
     for commitment in statement.commitments:

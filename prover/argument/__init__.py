@@ -1,0 +1,1 @@
+"""The proving role of the argument, over interchangeable kernels."""

@@ -1,0 +1,1 @@
+"""Kernels: one interface, several implementations."""

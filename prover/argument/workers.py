@@ -1,0 +1,233 @@
+"""Workers of the proving role: fraction trees and sums of products over committed cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prover.argument.kernels.interface import Array, Gates, Kernels, Layer, Leaves, Runs
+from prover.argument.opening import ProverOpening
+from verifier.argument.field import ONE, X2, ZERO, K, Words, f_add, f_sub, k_list, lift
+from verifier.argument.forms import Term, eq_factors, prefix_sum
+from verifier.argument.workers import (
+    CellFractions,
+    LookupPiece,
+    Maybe,
+    PieceFractions,
+    Product,
+    Public,
+    SumcheckWorker,
+    TablePiece,
+    TreeWorker,
+    Workers,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from prover.argument.engine import ProvingEngine
+    from verifier.argument.engine import Engine
+
+EQ_LOW_VARIABLES = 12
+Source = Layer | Gates | tuple[Leaves, int]
+
+
+class ProverTree(TreeWorker):
+    """A fraction tree over 2^depth leaves, layer 0 at the leaves. Layers are dropped once they are proved."""
+
+    def __init__(self, kernels: Kernels, depth: int, leaves: Leaves | Layer) -> None:
+        self._kernels = kernels
+        self._depth = depth
+        self._layers: list[Source]
+        if isinstance(leaves, Layer):
+            self._layers = [leaves]
+            top = leaves
+        else:
+            if depth < 2:
+                raise ValueError("a tree over cells has at least four leaves")
+            top = kernels.leaf_layer(leaves)
+            self._layers = [(leaves, 0), (leaves, 1), top]
+        while len(self._layers) <= depth:
+            top = kernels.next_layer(top)
+            self._layers.append(top)
+        self._top = top
+
+    def root(self) -> tuple[Maybe, Maybe]:
+        self._layers.pop()
+        return self._entry(self._top, 0)
+
+    def _entry(self, layer: Layer, index: int) -> tuple[K, K]:
+        if index >= layer.count:
+            return ZERO, ONE
+        p, q = self._kernels.download(layer.p), self._kernels.download(layer.q)
+        return k_list(p[:, index : index + 1])[0], k_list(q[:, index : index + 1])[0]
+
+    def start(self, lam: K, point: Sequence[K]) -> None:
+        self._source: Source = self._layers.pop()
+        self._lam, self._point, self._bound = lam, list(point), 0
+        source = self._source
+        size = (
+            source.count
+            if isinstance(source, Layer)
+            else -(-source[0].count >> source[1])
+            if isinstance(source, tuple)
+            else 0
+        )
+        self._count = -(-size // 2)
+        self._messages: tuple[K, K] | None = None
+        if self._point:
+            self._messages = self._kernels.gate_messages(source, lam, *self._eq())
+
+    def _eq(self) -> tuple[Array, Array]:
+        """eq over the variables after the current one, as two tables."""
+        rest = self._point[self._bound + 1 :]
+        low, high = rest[:EQ_LOW_VARIABLES], rest[EQ_LOW_VARIABLES:]
+        return (
+            self._kernels.product_table(eq_factors(low), ONE),
+            self._kernels.product_table(eq_factors(high), ONE),
+        )
+
+    def messages(self) -> tuple[Maybe, Maybe]:
+        assert self._messages is not None
+        h0, h_inf = self._messages
+        # gates beyond the prefix are 0/1 + 0/1: value lam, difference 0
+        rest = self._point[self._bound + 1 :]
+        tail = 1 - prefix_sum(rest, -(-self._count // 2))
+        return h0 + self._lam * tail, h_inf
+
+    def bind(self, challenge: K) -> None:
+        self._bound += 1
+        eq = self._eq() if self._bound < len(self._point) else None
+        self._source, self._messages = self._kernels.gate_bind(self._source, self._lam, challenge, eq)
+        self._count = self._source.count
+
+    def finals(self) -> tuple[Maybe, Maybe, Maybe, Maybe]:
+        source = self._source
+        if isinstance(source, Layer):
+            (p0, q0), (p1, q1) = self._entry(source, 0), self._entry(source, 1)
+            return p0, p1, q0, q1
+        assert isinstance(source, Gates)
+        tables = self._kernels.download(source.tables)
+        p0, t1, q0, q1 = (k_list(tables[i, :, :1])[0] for i in range(4))
+        return p0, t1 - self._lam * q1, q0, q1
+
+
+def piece_layer(engine: ProvingEngine, spec: PieceFractions) -> Layer:
+    """The leaves of a tree of pieces, stored."""
+    count = max(p.position + (1 << p.log_size if isinstance(p, TablePiece) else p.size) for p in spec.pieces)
+    p = np.zeros((3, count), np.uint64)
+    q = np.zeros((3, count), np.uint64)
+    q[0] = 1
+    for piece in spec.pieces:
+        size = 1 << piece.log_size if isinstance(piece, TablePiece) else piece.size
+        part = slice(piece.position, piece.position + size)
+        cells = field_cells(engine, piece.oracle, piece.address, size)
+        if isinstance(piece, LookupPiece):
+            base = spec.alpha - X2 * spec.identity - piece.offset
+            p[0, part] = 1
+            q[0, part] = (f_sub if piece.sign > 0 else f_add)(np.full(size, base[0], np.uint64), cells)
+        else:
+            base = spec.alpha - X2 * piece.identity - piece.first
+            p[0, part] = cells
+            q[0, part] = f_sub(np.full(size, base[0], np.uint64), np.arange(size, dtype=np.uint64))
+        q[1, part], q[2, part] = base[1], base[2]
+    return Layer(engine.kernels.upload(p), engine.kernels.upload(q), count)
+
+
+def field_cells(engine: ProvingEngine, oracle: object, address: int, size: int) -> Words:
+    """Committed cells as field elements on the host."""
+    flat = engine.cells(oracle).reshape(-1)[address : address + size]  # type: ignore[arg-type]
+    cells = np.asarray(flat)
+    return cells if cells.dtype == np.uint64 else lift(cells)
+
+
+class ProverProducts(SumcheckWorker):
+    """A batched sum of products; see `verifier.argument.sumcheck.products` for the extension to the longest."""
+
+    def __init__(self, engine: ProvingEngine, items: Sequence[Product]) -> None:
+        self._kernels = engine.kernels
+        self._items = items
+        self._round = 0
+        self._tail = [ONE] * len(items)
+        self._left: list[Array] = []
+        self._right: list[Array] = []
+        for item in items:
+            size = 1 << item.log_size
+            if item.right is item.left:
+                raw = engine.cells(item.left.oracle).reshape(-1)[item.left.address : item.left.address + size]
+                array = raw if raw.dtype == np.int32 else self._embed(raw)
+                self._left.append(array)
+                self._right.append(array)
+                continue
+            self._left.append(self._embed(field_cells(engine, item.left.oracle, item.left.address, size)))
+            right = item.right
+            values = (
+                lift(right.values)
+                if isinstance(right, Public)
+                else field_cells(engine, right.oracle, right.address, size)
+            )
+            self._right.append(self._embed(values))
+
+    def _embed(self, values: Words) -> Array:
+        array = np.zeros((3, values.shape[0]), np.uint64)
+        array[0] = values
+        return self._kernels.upload(array)
+
+    def messages(self) -> tuple[Maybe, Maybe]:
+        total0 = total_inf = ZERO
+        for i, item in enumerate(self._items):
+            if self._round < item.log_size:
+                g0, g_inf = self._kernels.product_messages(self._left[i], self._right[i], 1)
+                total0, total_inf = total0 + item.coefficient * g0, total_inf + item.coefficient * g_inf
+            else:
+                # both sides carry the selector 1 - X: values f and 0, slope -f
+                left, right = self._value(i)
+                value = item.coefficient * self._tail[i] * left * right
+                total0, total_inf = total0 + value, total_inf + value
+        return total0, total_inf
+
+    def _value(self, i: int) -> tuple[K, K]:
+        return tuple(self._scalar(side[i]) for side in (self._left, self._right))  # type: ignore[return-value]
+
+    def _scalar(self, array: Array) -> K:
+        host = np.asarray(self._kernels.download(array))
+        if host.ndim == 1:
+            return ZERO + int(host[0])
+        return k_list(host[:, :1])[0]
+
+    def bind(self, challenge: K) -> None:
+        for i, item in enumerate(self._items):
+            if self._round < item.log_size:
+                same = self._left[i] is self._right[i]
+                self._left[i] = self._kernels.product_bind(self._left[i], challenge, 1)
+                self._right[i] = self._left[i] if same else self._kernels.product_bind(self._right[i], challenge, 1)
+            else:
+                self._tail[i] = self._tail[i] * (1 - challenge) * (1 - challenge)
+        self._round += 1
+
+    def finals(self) -> list[tuple[Maybe, Maybe]]:
+        return [self._value(i) for i in range(len(self._items))]
+
+
+class ProverWorkers(Workers):
+    """Workers with access to the proving engine's data."""
+
+    def __init__(self, engine: ProvingEngine) -> None:
+        self._engine = engine
+
+    def tree(self, spec: CellFractions | PieceFractions) -> TreeWorker:
+        engine = self._engine
+        if isinstance(spec, PieceFractions):
+            return ProverTree(engine.kernels, spec.depth, piece_layer(engine, spec))
+        cells = engine.cells(spec.oracle).reshape(-1)
+        leaves = engine.kernels.cell_leaves(cells, Runs(spec.start, spec.stop, spec.group), spec.alpha)
+        return ProverTree(engine.kernels, max(0, int(spec.stop[-1]) - 1).bit_length(), leaves)
+
+    def products(self, spec: Sequence[Product]) -> SumcheckWorker:
+        return ProverProducts(self._engine, spec)
+
+    def pad(self, index: int) -> Maybe:
+        return self._engine.pad_values[index]
+
+    def opening(self, engine: Engine, terms: Sequence[Term]) -> ProverOpening:
+        return ProverOpening(self._engine, terms)
