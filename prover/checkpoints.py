@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_PICKLE_BYTES = 2**25
 MAX_DIRECTORY_BYTES = 2**25
-_TAIL_BYTES = 2**16
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -91,21 +90,7 @@ READERS: Mapping[str, public.Reader] = {**public.READERS, ".pt": read_torch, ".p
 
 def _check_archive(path: Path) -> None:
     """Refuse what could unpack to more than the file holds, before torch or zipfile build anything from it."""
-    with path.open("rb") as file:
-        file.seek(max(0, file_size(path) - _TAIL_BYTES))
-        tail = file.read()
-    # End of central directory (APPNOTE 4.3.16; size of the directory at 12) and its 64-bit form (4.3.14; size at 40).
-    # torch.save writes no comment, so that both lie at the very end.
-    end, end64 = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
-    if end < 0 or len(tail) < end + 22:
-        raise FormatError(
-            f"{path.name}: not a zip archive: truncated, not a PyTorch file, or saved before PyTorch 1.6; load it and"
-            " save"
-            " model.state_dict() again"
-        )
-    directory = int.from_bytes(tail[end + 12 : end + 16], "little")
-    if end64 >= 0:
-        directory = max(directory % 0xFFFFFFFF, int.from_bytes(tail[end64 + 40 : end64 + 48], "little"))
+    directory = _directory_bytes(path)
     if directory > MAX_DIRECTORY_BYTES:
         raise FormatError(
             f"{path.name}: announces a directory of {directory} bytes; a model may have at most 2^18 tensors"
@@ -121,6 +106,31 @@ def _check_archive(path: Path) -> None:
         )
     if any(entry.file_size > MAX_PICKLE_BYTES for entry in entries if entry.filename.endswith(".pkl")):
         raise FormatError(f"{path.name}: its pickle exceeds {MAX_PICKLE_BYTES} bytes; save only model.state_dict()")
+
+
+def _directory_bytes(path: Path) -> int:
+    """The size that a zip archive announces for its central directory (APPNOTE 4.3.14 to 4.3.16).
+
+    Readers differ where an archive says it twice: both must agree, and nothing may follow, as torch.save writes it.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, file_size(path) - 98))
+        tail = file.read()
+    end64, locator, end = tail[-98:-42], tail[-42:-22], tail[-22:]
+    if end[:4] != b"PK\x05\x06" or end[-2:] != b"\0\0":
+        raise FormatError(
+            f"{path.name}: not a zip archive: truncated, not a PyTorch file, or saved before PyTorch 1.6; load it and"
+            " save model.state_dict() again"
+        )
+    size, offset = (int.from_bytes(end[start : start + 4], "little") for start in (12, 16))
+    if locator[:4] != b"PK\x06\x07":
+        return size
+    size64, offset64 = (int.from_bytes(end64[start : start + 8], "little") for start in (40, 48))
+    if end64[:4] != b"PK\x06\x06" or size not in (size64, 2**32 - 1) or offset not in (offset64, 2**32 - 1):
+        raise FormatError(
+            f"{path.name}: the two ends of the zip archive contradict each other; save it again with torch.save"
+        )
+    return size64
 
 
 def _dense_tensors(file: str, state: object) -> dict[str, torch.Tensor]:

@@ -70,7 +70,7 @@ def check_shape(name: str, shape: object) -> tuple[int, ...]:
         FormatError: names the tensor; zero-size tensors are refused because nothing can be said about them.
     """
     if not isinstance(shape, list | tuple) or len(shape) > MAX_RANK:
-        raise FormatError(f"tensor {quote(name)}: a shape has at most {MAX_RANK} dimensions, not {quote(shape)}")
+        raise FormatError(f"tensor {quote(name)}: a shape lists at most {MAX_RANK} dimensions, not {quote(shape)}")
     if any(type(dimension) is not int or not 0 <= dimension < 2**40 for dimension in shape):
         raise FormatError(f"tensor {quote(name)}: dimensions are integers in [0, 2^40), not {quote(shape)}")
     entries = math.prod(shape)

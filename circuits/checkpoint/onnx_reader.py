@@ -181,6 +181,8 @@ def _external_range(folder: Path, name: str, tensor: onnx.TensorProto, length: i
     if len(values) != len(pairs) or "location" not in values:
         raise FormatError(f"tensor {quote(name)}: external data needs one location and no key twice; export again")
     location = values["location"]
+    if not isinstance(location, str):  # protobuf hands out bytes where a string is not UTF-8
+        raise FormatError(f"tensor {quote(name)}: {quote(location)} is not a path; export again")
     root = folder.resolve()
     try:
         file = (root / location).resolve()

@@ -81,6 +81,8 @@ def check_cost(data: memoryview, message: MessageKind, limit: int, what: str) ->
 
 def _varint(data: memoryview, position: int, stop: int, what: str) -> tuple[int, int]:
     """The varint at `position` and the position behind it."""
+    if position < stop and data[position] < 0x80:  # almost every one: a scan is a loop over small numbers
+        return data[position], position + 1
     value = 0
     for shift in range(0, 70, 7):
         if position >= stop:

@@ -9,8 +9,8 @@ import numpy as np
 
 from prover.argument.kernels.interface import Array, Gates, Kernels, Layer, Leaves, Runs
 from prover.argument.opening import ProverOpening
-from verifier.argument.field import ONE, X2, ZERO, K, Words, f_add, f_sub, k_list, lift
-from verifier.argument.forms import Term, eq_factors, prefix_sum
+from verifier.argument.field import ONE, X2, ZERO, K, Words, f_add, f_sub, k_list, k_scale, k_sum, lift
+from verifier.argument.forms import Term, dense, eq_factors, prefix_sum
 from verifier.argument.workers import (
     CellFractions,
     LookupPiece,
@@ -26,7 +26,7 @@ from verifier.argument.workers import (
 
 if TYPE_CHECKING:
     from prover.argument.engine import ProvingEngine
-    from verifier.argument.engine import Engine
+    from verifier.argument.engine import Engine, Oracle
 
 EQ_LOW_VARIABLES = 12
 Source = Layer | Gates | tuple[Leaves, int]
@@ -134,9 +134,9 @@ def piece_layer(engine: ProvingEngine, spec: PieceFractions) -> Layer:
     return Layer(engine.kernels.upload(p), engine.kernels.upload(q), count)
 
 
-def field_cells(engine: ProvingEngine, oracle: object, address: int, size: int) -> Words:
+def field_cells(engine: ProvingEngine, oracle: Oracle, address: int, size: int) -> Words:
     """Committed cells as field elements on the host."""
-    flat = engine.cells(oracle).reshape(-1)[address : address + size]  # type: ignore[arg-type]
+    flat = engine.cells(oracle).reshape(-1)[address : address + size]
     cells = np.asarray(flat)
     return cells if cells.dtype == np.uint64 else lift(cells)
 
@@ -225,6 +225,15 @@ class ProverWorkers(Workers):
 
     def products(self, spec: Sequence[Product]) -> SumcheckWorker:
         return ProverProducts(self._engine, spec)
+
+    def evaluate(self, terms: Sequence[tuple[Oracle, Term]]) -> Maybe:
+        total = ZERO
+        for oracle, term in terms:
+            size = 1 << len(term.factors)
+            cells = field_cells(self._engine, oracle, term.address, size)
+            table = dense([Term(term.coefficient, term.factors, 0)], len(term.factors))
+            total = total + k_sum(k_scale(table, cells))
+        return total
 
     def pad(self, index: int) -> Maybe:
         return self._engine.pad_values[index]

@@ -274,8 +274,12 @@ class Engine(ABC):
     def claim(self, terms: Sequence[tuple[Oracle, Term]], value: Hidden) -> None:
         """sum over (oracle, t) of <cells of the oracle, t> = value. Only level-0 oracles of this proof can be
         claimed."""
-        if any(oracle not in self.level0 for oracle, _ in terms):
-            raise StatementError("a claim about an oracle that this proof does not open: an error in the script")
+        for oracle, term in terms:
+            if oracle not in self.level0:
+                raise StatementError("a claim about an oracle that this proof does not open: an error in the script")
+            stop = term.address + (1 << len(term.factors))
+            if term.address % (1 << len(term.factors)) or stop > oracle.rows << self.parameters.log_columns:
+                raise StatementError(f"a claim beyond the {oracle.name}, or not aligned: an error in the script")
         self.relations.claims.append(Claim(tuple(terms), value))
 
     def _check_honest(self, value: K | None, what: str) -> None:  # noqa: B027 (a hook: most roles hold no values)

@@ -72,11 +72,14 @@ def products(engine: Engine, items: Sequence[Product], total: Hidden) -> None:
     for r in reversed(point):
         tails.append(tails[-1] * (1 - r) * (1 - r))
     linear, quadratic = -total, []
+    known: dict[int, K] = {}
     for item, (left_value, right_value) in zip(items, finals, strict=True):
         scale = item.coefficient * tails[variables - item.log_size]
         left = send_evaluation(engine, item.left, point[: item.log_size], left_value)
         if isinstance(item.right, Public):
-            linear = linear + left * (scale * evaluate_public(item.right, point[: item.log_size]))
+            if id(item.right) not in known:
+                known[id(item.right)] = evaluate_public(item.right, point[: item.log_size])
+            linear = linear + left * (scale * known[id(item.right)])
         elif item.right is item.left:
             quadratic.append((scale, left, left))
         else:

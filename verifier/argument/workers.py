@@ -187,6 +187,10 @@ class Workers:
     def products(self, spec: Sequence[Product]) -> SumcheckWorker:
         return SumcheckWorker()
 
+    def evaluate(self, terms: Sequence[tuple[Oracle, Term]]) -> Maybe:
+        """The value of a linear form of few committed cells."""
+        return None
+
     def pad(self, index: int) -> Maybe:
         """A committed pad, at the role that knows it."""
         return None

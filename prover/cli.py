@@ -1,0 +1,160 @@
+"""weightproof-prover: commit to a checkpoint, measure and prove policies. Runs where the weights are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from circuits.errors import VerificationError
+from circuits.policy import Policy
+from prover.audit import audit_model, measure
+from prover.checkpoints import open_checkpoint
+from prover.commit import CommittedModel, commit_model, prove_validity, read_integers, recommit
+from prover.directory import OwnerFolder, new_folder, replace_file, write_file, write_secret
+from prover.kernel_choice import DEVICES, choose_kernels
+from prover.ledger import LEDGER_FILE, PROOF, VALIDITY, Ledger
+from prover.progress import Progress
+from verifier.argument.derive import describe
+from verifier.console import REJECTED, command, emit, parse_nonce, stop
+from verifier.decision import COMMITMENT_FILE, VALIDITY_FILE
+
+PATH = click.Path(path_type=Path)
+device_option = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+json_option = click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
+
+
+@click.group()
+@click.version_option(package_name="weightproof")
+def main() -> None:
+    """Prove properties of a model from its frozen weights, which never leave this machine."""
+
+
+@main.command()
+@click.argument("model", type=PATH)
+@click.option("--out", type=PATH, required=True, help="The folder to make.")
+@click.option(
+    "--proofs", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Proofs to allow for, ever."
+)
+@click.option("--scale", type=click.IntRange(-40, 60), help="A coarser fixed-point scale for all tensors.")
+@device_option
+@json_option
+@command
+def commit(model: Path, out: Path, proofs: int, scale: int | None, device: str, as_json: bool) -> None:
+    """Commit to MODEL (.safetensors, .onnx, .pt) and prove the commitment valid."""
+    progress = Progress.terminal()
+    checkpoint = open_checkpoint(model)
+    with new_folder(out) as folder:
+        kernels = choose_kernels(device)
+        committed = commit_model(checkpoint, kernels, proofs=proofs, scales=scale, progress=progress)
+        commitment = committed.commitment
+        write_secret(folder, commitment, committed.seed)
+        ledger = Ledger.create(folder / LEDGER_FILE, commitment.id, proofs)
+        ledger.reserve(VALIDITY, "validity")
+        proof = prove_validity(committed, kernels, progress)
+        write_file(folder / COMMITMENT_FILE, commitment.to_bytes())
+        write_file(folder / VALIDITY_FILE, proof)
+    tensors = len(commitment.manifest.tensors)
+    weights = sum(tensor.entries for tensor in commitment.manifest.tensors)
+    if as_json:
+        emit(
+            {
+                "commitment": commitment.id.hex(),
+                "tensors": tensors,
+                "weights": str(weights),
+                "proofs": proofs,
+                "bytes": {"validity": len(proof)},
+                "seconds": {name: f"{value:.3f}" for name, value in progress.seconds.items()},
+            }
+        )
+    else:
+        click.echo(f"committed to {weights} weights in {tensors} tensors: {commitment.id.hex()}")
+        click.echo(describe(commitment.parameters, commitment.layout.entries))
+        click.echo(f"validity proof {len(proof)} bytes; {proofs} proofs allowed; written to {out}")
+
+
+def rebuild(folder: OwnerFolder, model: Path, device: str, progress: Progress) -> CommittedModel:
+    """The committed model from its checkpoint. Raises VerificationError if it is another model."""
+    committed = recommit(open_checkpoint(model), folder.commitment, folder.seed, choose_kernels(device), progress)
+    if committed is None:
+        raise VerificationError(
+            f"{model} is not the checkpoint behind this commitment; pass the one that was committed"
+        )
+    return committed
+
+
+@main.command(name="measure")
+@click.argument("model", type=PATH)
+@click.option("--policy", "policy_file", type=PATH, required=True)
+@device_option
+@json_option
+@command
+def measure_command(model: Path, policy_file: Path, device: str, as_json: bool) -> None:
+    """Every check of a policy in the clear, values beside thresholds. Nothing is proved or published."""
+    policy = Policy.read(policy_file)
+    rows = measure(read_integers(open_checkpoint(model), choose_kernels(device), Progress.terminal()), policy)
+    if as_json:
+        emit([vars(row) for row in rows])
+    else:
+        for row in rows:
+            click.echo(f"{'pass' if row.passed else 'FAIL'}  {row.check}  {row.label}: {row.value} (limit {row.limit})")
+    if not all(row.passed for row in rows):
+        stop(REJECTED)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=PATH)
+@click.option("--model", type=PATH, required=True, help="The checkpoint that was committed.")
+@click.option("--policy", "policy_file", type=PATH, required=True)
+@click.option("--out", type=PATH, required=True, help="The bundle to write.")
+@click.option("--nonce", help="The verifier's nonce in hex; a random one without it (freshness is then not shown).")
+@device_option
+@json_option
+@command
+def audit(
+    folder: Path, model: Path, policy_file: Path, out: Path, nonce: str | None, device: str, as_json: bool
+) -> None:
+    """Prove a policy for the commitment in DIR; costs one of its proofs."""
+    progress = Progress.terminal()
+    handed_out = parse_nonce(nonce) or os.urandom(32)
+    policy = Policy.read(policy_file)
+    owner = OwnerFolder.open(folder)
+    ledger = owner.ledger
+    committed = rebuild(owner, model, device, progress)
+    bundle = audit_model(committed, policy, handed_out, ledger, choose_kernels(device), progress)
+    replace_file(out, bundle.to_bytes())
+    left = ledger.remaining(PROOF)
+    if as_json:
+        emit(
+            {
+                "commitment": bundle.commitment.hex(),
+                "policy": bundle.policy.hex(),
+                "nonce": bundle.nonce.hex(),
+                "bytes": len(bundle.proof),
+                "proofs_left": left,
+                "seconds": {name: f"{value:.3f}" for name, value in progress.seconds.items()},
+            }
+        )
+    else:
+        click.echo(f"proved {policy.name}: {len(bundle.proof)} bytes in {out}; {left} proofs left")
+
+
+@main.command()
+@click.argument("folder", metavar="DIR", type=PATH)
+@click.argument("model", type=PATH)
+@device_option
+@json_option
+@command
+def reproduce(folder: Path, model: Path, device: str, as_json: bool) -> None:
+    """Does this checkpoint have this commitment? Exit 0 if so, 1 if not."""
+    owner = OwnerFolder.open(folder)
+    same = recommit(open_checkpoint(model), owner.commitment, owner.seed, choose_kernels(device), Progress.terminal())
+    identity = owner.commitment.id.hex()
+    if as_json:
+        emit({"commitment": identity, "reproduced": same is not None})
+    else:
+        answer = "no: {} does not have {}" if same is None else "yes: {} has {}"
+        click.echo(answer.format(model, identity))
+    if same is None:
+        stop(REJECTED)

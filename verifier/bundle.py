@@ -1,0 +1,87 @@
+"""The file that carries a proof from owner to verifier.
+
+Layout: magic line, commitment id (32 bytes), policy digest (32), nonce length u16 and nonce, number of disclosed
+integers u32 and
+the integers (i64), the proof bytes. Little-endian. Everything before the proof is compared with, or checked by, what
+the verifier itself knows; nothing in it is trusted.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from circuits.errors import FormatError
+from verifier.argument.statement import MAX_NONCE_BYTES, MAX_PROOF_BYTES
+
+MAGIC = b"weightproof/bundle/v1\n"
+MAX_DISCLOSED = 1 << 20
+MAX_BUNDLE_BYTES = MAX_PROOF_BYTES + 8 * MAX_DISCLOSED + 4096
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A proof and what it claims to be about."""
+
+    commitment: bytes
+    policy: bytes
+    nonce: bytes
+    disclosed: tuple[int, ...]
+    proof: bytes
+
+    def to_bytes(self) -> bytes:
+        return b"".join(
+            (
+                MAGIC,
+                self.commitment,
+                self.policy,
+                struct.pack("<H", len(self.nonce)),
+                self.nonce,
+                struct.pack(f"<I{len(self.disclosed)}q", len(self.disclosed), *self.disclosed),
+                self.proof,
+            )
+        )
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Bundle:
+        """Raises FormatError if the bytes are no bundle."""
+        if not data.startswith(MAGIC):
+            raise FormatError("this file is not a proof bundle; make one with `weightproof-prover audit`")
+        offset = len(MAGIC)
+
+        def take(size: int) -> bytes:
+            nonlocal offset
+            piece = data[offset : offset + size]
+            if len(piece) != size:
+                raise FormatError("the bundle is truncated; transfer it again")
+            offset += size
+            return piece
+
+        commitment, policy = take(32), take(32)
+        (length,) = struct.unpack("<H", take(2))
+        if length > MAX_NONCE_BYTES:
+            raise FormatError("the bundle's nonce is too long")
+        nonce = take(length)
+        (count,) = struct.unpack("<I", take(4))
+        if count > MAX_DISCLOSED:
+            raise FormatError("the bundle announces too many disclosed integers")
+        disclosed = struct.unpack(f"<{count}q", take(8 * count))
+        return Bundle(commitment, policy, nonce, disclosed, data[offset:])
+
+    @staticmethod
+    def read(path: Path) -> Bundle:
+        """Read a bundle of at most MAX_BUNDLE_BYTES. Raises FormatError."""
+        return Bundle.from_bytes(read_limited(path, MAX_BUNDLE_BYTES, "bundle"))
+
+
+def read_limited(path: Path, limit: int, what: str) -> bytes:
+    """A whole file, at most `limit` bytes. Raises FormatError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise FormatError(f"cannot read the {what} {path}: {error.strerror}") from None
+    if len(data) > limit:
+        raise FormatError(f"the {what} {path} has more than {limit} bytes: not a {what}")
+    return data

@@ -1,0 +1,91 @@
+"""What both commands share: exit codes, error messages on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec
+
+import click
+
+from circuits.errors import (
+    BudgetError,
+    FormatError,
+    PolicyError,
+    StatementError,
+    TrustError,
+    VerificationError,
+    WeightproofError,
+)
+
+ACCEPTED, REJECTED, USAGE, MALFORMED, TRUST, UNAVAILABLE = range(6)
+_CODES: dict[type[WeightproofError], int] = {
+    VerificationError: REJECTED,
+    StatementError: REJECTED,
+    PolicyError: USAGE,
+    FormatError: MALFORMED,
+    TrustError: TRUST,
+    BudgetError: UNAVAILABLE,
+}
+Parameters = ParamSpec("Parameters")
+
+
+def exit_code(error: WeightproofError) -> int:
+    """The exit code of an error: 1 rejected, 2 usage, 3 malformed, 4 trust, 5 unavailable."""
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), UNAVAILABLE)
+
+
+@contextmanager
+def reported(as_json: bool) -> Iterator[None]:
+    """Turn errors of the tree into a message, a JSON verdict if asked, and the exit code."""
+    try:
+        yield
+    except WeightproofError as error:
+        code = exit_code(error)
+        verdict = {REJECTED: "rejected", MALFORMED: "malformed"}.get(code, "error")
+        if as_json:
+            emit({"verdict": verdict, "error": type(error).__name__, "reason": str(error)})
+        click.echo(f"{verdict}: {type(error).__name__}: {error}", err=True)
+        sys.exit(code)
+    except BrokenPipeError:
+        sys.exit(ACCEPTED)
+    except (MemoryError, OSError) as error:
+        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        sys.exit(UNAVAILABLE)
+
+
+def command(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """A command whose errors are reported; it takes `as_json`."""
+
+    @wraps(function)
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        with reported(bool(kwargs.get("as_json"))):
+            function(*args, **kwargs)
+
+    return wrapper
+
+
+def emit(data: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(data, indent=1, ensure_ascii=False, sort_keys=True))
+
+
+def parse_nonce(text: str | None) -> bytes | None:
+    """A nonce in hex, 16 to 256 bytes. Raises click.BadParameter."""
+    if text is None:
+        return None
+    try:
+        nonce = bytes.fromhex(text)
+    except ValueError:
+        raise click.BadParameter("a nonce is written in hex", param_hint="--nonce") from None
+    if not 16 <= len(nonce) <= 256:
+        raise click.BadParameter("a nonce has 16 to 256 bytes (32 to 512 hex digits)", param_hint="--nonce")
+    return nonce
+
+
+def stop(code: int) -> NoReturn:
+    """Exit with a code."""
+    sys.exit(code)
