@@ -11,6 +11,7 @@ import numpy.typing as npt
 from circuits.errors import StatementError
 from prover.argument.kernels.interface import Kernels
 from prover.argument.oracle import OracleData, PadData, commit_auxiliary, commit_pads
+from prover.argument.program import ProgramData
 from prover.argument.randomness import Stream
 from verifier.argument.engine import LABEL_LEVEL, Engine, Oracle
 from verifier.argument.field import K, Words, k_list, lift
@@ -51,6 +52,7 @@ class ProvingEngine(Engine):
         self.check = check
         self.data: dict[int, OracleData] = dict(zip(map(id, models), model_data, strict=True))
         self.plain_data: dict[int, OracleData] = {}
+        self.program: ProgramData | None = None
         self.pad_data: PadData | None = None
         self.pad_values: list[K] = []
         self.workers = ProverWorkers(self)

@@ -3,8 +3,8 @@
 It is one more role of the scripts that prover and verifier run. It has no witness; what it has is the verifier's coins
 in advance, so it chooses first what a prover must arrive at last: the revealed vectors y* and pad* and the opened
 columns are uniform, and the mask rows at the opened positions and mu are what the verifier's equations make of them.
-A simulated proof is accepted under the coins that it was made for and under no others. That nothing tells it from a real
-one is why a real one says nothing about the weights. Used by tests/zero_knowledge only.
+A simulated proof is accepted under the coins that it was made for and under no others. That nothing tells it from a
+real one is why a real one says nothing about the weights. Used by tests/zero_knowledge only.
 
 Source: protocol.md, sections 7 and 8; honest-verifier simulation as in Ligero (eprint 2022/1608) and VEIL (eprint
 2026/683).
@@ -332,8 +332,8 @@ def simulate(
 ) -> bytes:
     """A proof of the statement, true or not, that is accepted under these coins.
 
-    `models` are the statement's commitments from `simulate_commitment`. Raises StatementError if they do not exist at the
-    positions of these coins.
+    `models` are the statement's commitments from `simulate_commitment`. Raises StatementError if they do not exist at
+    the positions of these coins.
     """
     engine = SimulatingEngine(
         statement.parameters,

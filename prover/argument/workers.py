@@ -9,6 +9,7 @@ import numpy as np
 
 from prover.argument.kernels.interface import Array, Gates, Kernels, Layer, Leaves, Runs
 from prover.argument.opening import ProverOpening
+from prover.argument.program import ProverWave
 from verifier.argument.field import ONE, X2, ZERO, K, Words, f_add, f_sub, k_list, k_scale, k_sum, lift
 from verifier.argument.forms import Term, dense, eq_factors, prefix_sum
 from verifier.argument.workers import (
@@ -21,12 +22,16 @@ from verifier.argument.workers import (
     SumcheckWorker,
     TablePiece,
     TreeWorker,
+    WaveWorker,
     Workers,
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from circuits.program import Value
     from prover.argument.engine import ProvingEngine
     from verifier.argument.engine import Engine, Oracle
+    from verifier.argument.program.functional import Factors, Request
+    from verifier.argument.program.waves import Item
 
 EQ_LOW_VARIABLES = 12
 Source = Layer | Gates | tuple[Leaves, int]
@@ -234,6 +239,17 @@ class ProverWorkers(Workers):
             table = dense([Term(term.coefficient, term.factors, 0)], len(term.factors))
             total = total + k_sum(k_scale(table, cells))
         return total
+
+    def request(self, request: Request) -> Maybe:
+        assert self._engine.program is not None
+        return self._engine.program.request(request)
+
+    def evaluation(self, value: Value, factors: Factors) -> Maybe:
+        assert self._engine.program is not None
+        return self._engine.program.evaluation(value, factors)
+
+    def wave(self, items: Sequence[Item]) -> WaveWorker:
+        return ProverWave(self._engine, items)
 
     def pad(self, index: int) -> Maybe:
         return self._engine.pad_values[index]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from circuits.errors import StatementError
 from verifier.argument.engine import LABEL_LEVEL, Engine, Oracle
 from verifier.argument.errors import FinalRelationError, PadCheckError, SpotCheckError
 from verifier.argument.field import (
@@ -88,6 +89,8 @@ def finish(engine: Engine) -> None:
     engine.counts.constraints = len(engine.relations.constraints)
     if engine.counting:
         return
+    if engine.pads_used != engine.pads:
+        raise StatementError("the script used another number of pads than its dry run: an error in the script")
     pad_weights, public = batch_constraints(engine, total, beta)
     mu = engine.clear(worker.mask_dot(folded, pad_weights, public))
     eps = engine.challenge()

@@ -17,7 +17,10 @@ from verifier.argument.field import K, Words
 from verifier.argument.forms import Term
 
 if TYPE_CHECKING:
+    from circuits.program import Value
     from verifier.argument.engine import Engine, Oracle
+    from verifier.argument.program.functional import Factors, Request
+    from verifier.argument.program.waves import Item
 
 Maybe = K | None
 
@@ -124,6 +127,16 @@ class Product:
     log_size: int
 
 
+class WaveWorker:
+    """The prover's side of a wave (`verifier.argument.program.waves`). Blank here."""
+
+    def messages(self, cubic: bool) -> tuple[Maybe, Maybe, Maybe]:
+        """Coefficients c0, c2 and, if cubic, c3 of the round polynomial."""
+        return None, None, None
+
+    def bind(self, challenge: K) -> None: ...
+
+
 class SumcheckWorker:
     """The prover's side of a batched sum of products. Blank here."""
 
@@ -190,6 +203,17 @@ class Workers:
     def evaluate(self, terms: Sequence[tuple[Oracle, Term]]) -> Maybe:
         """The value of a linear form of few committed cells."""
         return None
+
+    def request(self, request: Request) -> Maybe:
+        """The value of a bilinear or indexed tensor of a program under a functional."""
+        return None
+
+    def evaluation(self, value: Value, factors: Factors) -> Maybe:
+        """The value of any tensor of a program under a functional."""
+        return None
+
+    def wave(self, items: Sequence[Item]) -> WaveWorker:
+        return WaveWorker()
 
     def pad(self, index: int) -> Maybe:
         """A committed pad, at the role that knows it."""

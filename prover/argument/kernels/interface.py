@@ -1,10 +1,12 @@
 """The kernels: the dozen heavy computations of the prover, behind one interface.
 
 Implementations: `reference` (Python integers, obvious), `cpu` (numba); a `cuda` one can follow. Arrays are opaque
-(`Array`): only `upload` and `download` speak numpy, so that data can stay on a device. Scalars are `K`. All field data is
-canonical; F arrays hold u64, K arrays have shape (3, n): one plane per coefficient. `Cells` are the committed integers of
-an oracle, shape (rows, columns), either int32 (signed, meaning x mod p) or uint64 (canonical). Functions are pure unless
-they say otherwise; sizes are exact, nothing need be a power of two unless stated.
+(`Array`): only `upload` and `download` speak numpy, so that data can stay on a device. Scalars are `K`. All field
+data is
+canonical; F arrays hold u64, K arrays have shape (3, n): one plane per coefficient. `Cells` are the committed
+integers of
+an oracle, shape (rows, columns), either int32 (signed, meaning x mod p) or uint64 (canonical). Functions are pure
+unless they say otherwise; sizes are exact, nothing need be a power of two unless stated.
 """
 
 from __future__ import annotations
@@ -92,8 +94,8 @@ class Kernels(ABC):
     # ------------------------------------------------------------ commitment
     @abstractmethod
     def encode(self, cells: Cells, tails: Array | None, log_n: int) -> Codeword:
-        """Row i has coefficients cells[i] followed by tails[i] (tails: u64 (rows, t) or None), columns + t <= n = 2^log_n.
-        Position j of its codeword is the value at w^j, w the primitive n-th root 7^((p-1)/n)."""
+        """Row i has coefficients cells[i] followed by tails[i] (tails: u64 (rows, t) or None), columns + t <= n =
+        2^log_n. Position j of its codeword is the value at w^j, w the primitive n-th root 7^((p-1)/n)."""
 
     @abstractmethod
     def columns(self, codeword: Codeword, positions: Sequence[int]) -> Words:
@@ -111,7 +113,8 @@ class Kernels(ABC):
 
     @abstractmethod
     def bind_columns(self, cells: Cells, start: int, stop: int, table: Array) -> Array:
-        """Inner products of consecutive pieces of every row with a K table (3, 2^s): columns [start, stop) of each row are
+        """Inner products of consecutive pieces of every row with a K table (3, 2^s): columns [start, stop) of each
+        row are
         cut into pieces of 2^s (a multiple of it). Result: K array (3, rows * (stop - start) / 2^s), row-major."""
 
     @abstractmethod
@@ -161,6 +164,12 @@ class Kernels(ABC):
     def product_bind(self, a: Array, challenge: K, block: int) -> Array:
         """low + challenge * (high - low) for every pair of blocks; K array. a as in product_messages."""
 
+    @abstractmethod
+    def weighted_messages(self, a: Array, b: Array, low: Array, high: Array) -> tuple[K, K, K]:
+        """For K arrays of one length and pairs (2i, 2i+1) as low and high (a missing last entry is 0), with weights
+        E_i = low[i mod 2^s] * high[i >> s] (low: (3, 2^s)): the coefficients of
+        sum_i E_i (low_a + X (high_a - low_a)) (low_b + X (high_b - low_b)), constant first."""
+
     # ------------------------------------------------------------ fraction trees
     @abstractmethod
     def cell_leaves(self, cells: Cells, runs: Runs, alpha: K) -> Leaves:
@@ -179,9 +188,10 @@ class Kernels(ABC):
     def gate_messages(
         self, source: Layer | Gates | tuple[Leaves, int], lam: K, eq_low: Array, eq_high: Array
     ) -> tuple[K, K]:
-        """First round of a layer. The gates of a Layer are its neighbours (2i, 2i+1): count = ceil(layer.count / 2); the
-        source (leaves, 0) is the layer of the leaves themselves, (leaves, 1) the layer above them, recomputed on the fly.
-        With the pair of gates (2i, 2i+1) as low and high and E_i = eq_low[i mod 2^s] * eq_high[i >> s]
+        """First round of a layer. The gates of a Layer are its neighbours (2i, 2i+1): count = ceil(layer.count / 2);
+        the
+        source (leaves, 0) is the layer of the leaves themselves, (leaves, 1) the layer above them, recomputed on the
+        fly. With the pair of gates (2i, 2i+1) as low and high and E_i = eq_low[i mod 2^s] * eq_high[i >> s]
         (eq_low: (3, 2^s); eq_high: long enough for every pair): returns (sum_i E_i gate(low_i), sum_i E_i gate(high_i - low_i)) over
         i < ceil(count / 2), where high - low is taken table by table (p0, t1, q0, q1)."""
 
@@ -190,4 +200,5 @@ class Kernels(ABC):
         self, source: Layer | Gates | tuple[Leaves, int], lam: K, challenge: K, eq: tuple[Array, Array] | None
     ) -> tuple[Gates, tuple[K, K] | None]:
         """Bind the lowest gate variable to `challenge` (tables become low + challenge * (high - low), count
-        ceil(count / 2)) and, in the same pass, the messages of the next round under eq = (eq_low, eq_high); None at the end."""
+        ceil(count / 2)) and, in the same pass, the messages of the next round under eq = (eq_low, eq_high); None at
+        the end."""

@@ -1,4 +1,5 @@
-"""The kernels in the obvious way, for small sizes: Python integers and scalars of K. The fast ones are tested against them.
+"""The kernels in the obvious way, for small sizes: Python integers and scalars of K. The fast ones are tested against
+them.
 
 Arrays are numpy arrays (F: uint64 (n,), K: uint64 (3, n)), computed on as lists of scalars. Every method is the formula
 of its docstring in `interface.py`. Source: protocol.md, sections 1, 3, 6 (logUp) and 7.
@@ -196,6 +197,17 @@ class ReferenceKernels(Kernels):
 
     def product_bind(self, a: Array, challenge: K, block: int) -> Array:
         return k_array(low + challenge * (high - low) for low, high in _pairs(a, block))
+
+    def weighted_messages(self, a: Array, b: Array, low: Array, high: Array) -> tuple[K, K, K]:
+        weights_low, weights_high = k_list(low), k_list(high)
+        constant, linear, square = ZERO, ZERO, ZERO
+        for i, ((low_a, high_a), (low_b, high_b)) in enumerate(zip(_pairs(a, 1), _pairs(b, 1), strict=True)):
+            weight = weights_low[i % len(weights_low)] * weights_high[i // len(weights_low)]
+            step_a, step_b = high_a - low_a, high_b - low_b
+            constant = constant + weight * (low_a * low_b)
+            linear = linear + weight * (low_a * step_b + step_a * low_b)
+            square = square + weight * (step_a * step_b)
+        return constant, linear, square
 
     # ------------------------------------------------------------ fraction trees
     def cell_leaves(self, cells: Cells, runs: Runs, alpha: K) -> Leaves:
