@@ -49,12 +49,23 @@ def fold_axis(kernels: Kernels, array: npt.NDArray[Any], planes: bool, table: Wo
     return f_sum(k_mul(np.swapaxes(flat, 1, 2), table[:, None, :])).reshape(3, *shape)
 
 
+def fits_int32(array: npt.NDArray[Any]) -> bool:
+    """Are all entries 32-bit integers?"""
+    limit = np.iinfo(np.int32)
+    return array.dtype == np.int32 or bool(array.min() >= limit.min and array.max() <= limit.max)
+
+
+def padded_cells(array: npt.NDArray[Any], order: Sequence[int]) -> npt.NDArray[np.int32]:
+    """A tensor on the cube of its axes, `order` lowest first, as flat int32 cells."""
+    moved = np.transpose(array, list(reversed(order)))
+    out = np.zeros([1 << axis_bits(size) for size in moved.shape], np.int32)
+    out[tuple(slice(0, size) for size in moved.shape)] = moved
+    return out.reshape(-1)
+
+
 def cells_of(kernels: Kernels, array: npt.NDArray[Any]) -> Any:
     """Integers as kernel cells: int32 where they fit, else field elements."""
-    if array.dtype == np.int32:
-        return kernels.upload(np.ascontiguousarray(array))
-    limit = np.iinfo(np.int32)
-    if array.min() >= limit.min and array.max() <= limit.max:
+    if fits_int32(array):
         return kernels.upload(np.ascontiguousarray(array, np.int32))
     return kernels.upload(np.ascontiguousarray(lift(array)))
 
@@ -131,6 +142,12 @@ class ProgramData:
         return total
 
     def vectors(self, item: Item) -> tuple[Array, Array]:
+        """Both vectors of an item; the same object if they are equal. Small integers squared stay integers at first."""
+        if item.right is item.left and all(factors is None for factors in item.left.fixed):
+            array = self._evaluate(item.left.value)
+            if array.size > SMALL and not any(item.weights) and fits_int32(array):
+                cells = padded_cells(array, item.left.order)
+                return cells, cells
         left = self._kernels.upload(self.side(item.left))
         if item.right is None:
             return left, self._kernels.upload(pulled_back(item))
@@ -161,6 +178,11 @@ class ItemState:
         return (ONE, ZERO) if factor is None else factor
 
     def _raw(self) -> tuple[K, K, K]:
+        if self._left.ndim == 1:
+            # integers squared, without weights: f(0) and the square suffice for c0 and c2, f(1) for the total
+            constant, square = self._kernels.product_messages(self._left, self._left, 1)
+            high = self._left[1::2].astype(np.int64)
+            return constant, ONE * int(high @ high) - constant - square, square
         rest = [(ONE, ZERO) if factor is None else factor for factor in self._item.weights[self._round + 1 :]]
         low, high = rest[:LOW_VARIABLES], rest[LOW_VARIABLES:]
         return self._kernels.weighted_messages(

@@ -188,12 +188,12 @@ class Kernels(ABC):
     def gate_messages(
         self, source: Layer | Gates | tuple[Leaves, int], lam: K, eq_low: Array, eq_high: Array
     ) -> tuple[K, K]:
-        """First round of a layer. The gates of a Layer are its neighbours (2i, 2i+1): count = ceil(layer.count / 2);
-        the
-        source (leaves, 0) is the layer of the leaves themselves, (leaves, 1) the layer above them, recomputed on the
-        fly. With the pair of gates (2i, 2i+1) as low and high and E_i = eq_low[i mod 2^s] * eq_high[i >> s]
-        (eq_low: (3, 2^s); eq_high: long enough for every pair): returns (sum_i E_i gate(low_i), sum_i E_i gate(high_i - low_i)) over
-        i < ceil(count / 2), where high - low is taken table by table (p0, t1, q0, q1)."""
+        """First round of a layer. The gates of a Layer are its neighbours (2i, 2i+1), count = ceil(layer.count / 2); the
+        source (leaves, 0) is the layer of the leaves themselves, (leaves, 1) the layer above them, recomputed on the fly.
+
+        With the pair of gates (2i, 2i+1) as low and high, taken table by table (p0, t1, q0, q1), and
+        E_i = eq_low[i mod 2^s] * eq_high[i >> s] (eq_low: (3, 2^s); eq_high: long enough for every pair), returns
+        sum_i E_i gate(low_i) and sum_i E_i gate(high_i - low_i) over i < ceil(count / 2)."""
 
     @abstractmethod
     def gate_bind(

@@ -52,9 +52,7 @@ def crossed_tile(a: Any, b: Any, c: Any, d: Any, width: int, weights: Any, halve
     w0, w1, w2 = weights[0], weights[1], weights[2]
     low0, low1, low2, high0, high1, high2 = U(0), U(0), U(0), U(0), U(0), U(0)
     for i in range(width):
-        y0, y1, y2 = k_two_products(
-            a0[i], a1[i], a2[i], b0[i], b1[i], b2[i], c0[i], c1[i], c2[i], d0[i], d1[i], d2[i]
-        )
+        y0, y1, y2 = k_two_products(a0[i], a1[i], a2[i], b0[i], b1[i], b2[i], c0[i], c1[i], c2[i], d0[i], d1[i], d2[i])
         x0, x1, x2 = k_multiply(y0, y1, y2, w0[i], w1[i], w2[i])
         low0 += x0 & LOW
         low1 += x1 & LOW
