@@ -121,8 +121,9 @@ def choose_scales(
 ) -> dict[str, int]:
     """The scale of every tensor.
 
-    Without a wish it is the finest that fits, and 0 for a tensor of zeros (a scale says what the largest weight is to
-    within a factor of two; an owner who must not tell passes coarser ones).
+    Without a wish it is the finest that fits; a tensor of zeros takes the finest scale of the others, so that its
+    rounding bound is small. A scale says what the largest weight is to within a factor of two; an owner who must not tell
+    passes coarser ones.
 
     Args:
         largest: tensor name -> max|w|.
@@ -147,7 +148,8 @@ def choose_scales(
     fixed = {name: wishes.get(name, finest[name]) for name in largest if largest[name] > 0 or name in wishes}
     if common:
         return dict.fromkeys(largest, min(fixed.values(), default=0))
-    return {name: fixed.get(name, 0) for name in largest}
+    zeros = max(fixed.values(), default=0)
+    return {name: fixed.get(name, zeros) for name in largest}
 
 
 def quantise(values: npt.NDArray[Any], scale: int, out: Integers | None = None, threads: int = _THREADS) -> Integers:

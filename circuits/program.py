@@ -158,17 +158,29 @@ class Slack:
 Recipe = Sign | Quotient | Slack
 
 
+@dataclass(frozen=True)
+class Tally:
+    """To be proved by a lookup of its own, no zero condition says it: cell t of `counts`, shape (65536,), is how often
+    t - 32768 occurs in `source`. The lookup fixes the counts; they need no range of their own."""
+
+    name: str
+    source: Value
+    counts: Advice
+
+
 @dataclass
 class Program:
     """All graphs of a policy, lowered together.
 
     zeros: tensors that must be 0 in every cell, with a name for error messages. published: in the order of disclosure.
+    tallies: fresh histograms, each a statement to be proved beside the zeros.
     recipes: how the prover computes the advice that lowering introduced, in order of dependence; other Advice atoms
     are certificates and are supplied by name.
     """
 
     zeros: list[tuple[str, Value]] = field(default_factory=list)
     published: list[tuple[Published, Value]] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
     recipes: list[Recipe] = field(default_factory=list)
 
 

@@ -8,7 +8,7 @@ from math import isqrt
 
 from circuits.errors import PolicyError
 
-_DECIMAL = re.compile(r"-?\d{1,40}(\.\d{1,40})?")
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{0,39}[1-9])?")
 _ROOT_BITS = 64
 
 
@@ -16,9 +16,10 @@ def decimal(text: object, what: str) -> Fraction:
     """A decimal string such as "0.25" as an exact rational.
 
     Raises:
-        PolicyError: not a string, or not a plain decimal (YAML numbers are binary floats and are refused).
+        PolicyError: not a string, or not a plain decimal in its shortest form (YAML numbers are binary floats
+            and are refused; "1.50" and "01" would give two digests to one policy).
     """
-    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
+    if not isinstance(text, str) or not _DECIMAL.fullmatch(text) or text == "-0":
         raise PolicyError(f'{what} must be a decimal in quotes such as "0.25", not {str(text)[:60]!r}')
     return Fraction(text)
 

@@ -1,112 +1,164 @@
-"""Auditing: the advice of a policy, computed in the clear, the budget, and the proof."""
+"""Auditing: certificates of a policy in the clear, the budget, and the proof."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from math import isqrt
 
 import numpy as np
 
-from circuits.checks.frobenius_norm import SumBound
+from circuits.checks.base import Context, Instance
+from circuits.compiled import PolicyStatements
+from circuits.evaluate import Evaluation, check, disclosed
+from circuits.evaluate import Witness as Atoms
 from circuits.policy import Policy
+from circuits.program import Advice, Integers
 from prover.argument.engine import FalseStatementError, Witness
 from prover.argument.kernels.interface import Kernels
-from prover.argument.prove import prove
+from prover.argument.program import ProgramData
+from prover.argument.prove import preflight, prove
+from prover.certificates.base import Access, Certificate, CertificateError
+from prover.certificates.registry import CERTIFIERS
 from prover.commit import CommittedModel, ModelIntegers
 from prover.ledger import PROOF, Ledger
 from prover.progress import Progress
-from verifier.argument.audit import Audit, norm_plan
-from verifier.argument.norms import LIMBS, SQUARES, NormPlan
+from verifier.argument.audit import Audit
+from verifier.argument.program.regions import MULTIPLICITIES, limb_values, multiplicities
 from verifier.argument.statement import open_transcript
 from verifier.bundle import Bundle
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A norm in the clear beside what the proof needs: `value` <= `limit`, both of the fixed-point copy."""
+    """One statement in the clear: the value, the policy's limit, the limit after tightening, and how it went.
+
+    `passed` is None if the certificate failed for numerical reasons; `note` then says what to relax.
+    """
 
     check: str
     label: str
+    metric: str
+    comparator: str
     value: str
     limit: str
-    passed: bool
+    needed: str
+    passed: bool | None
+    seconds: float
+    note: str = ""
 
 
-def sums_of_squares(model: ModelIntegers, plan: NormPlan) -> dict[str, int]:
-    """The exact sum of squares of every tensor of the plan."""
-    names = {name for bound in plan.bounds for name, _ in bound.exact}
-    names |= {name for bound in plan.bounds for part in bound.rounded for name in part.tensors}
-    manifest = model.manifest
-    sums = {}
-    for tensor in manifest.tensors:
-        if tensor.name not in names:
-            continue
-        if manifest.groups[tensor.group].entries == tensor.entries:
-            sums[tensor.name] = int(model.histogram(tensor.group) @ SQUARES.values)
-        else:
-            row = model.matrix(tensor.name).reshape(-1).astype(np.int64)
-            sums[tensor.name] = int(row @ row)
-    return sums
+@dataclass(frozen=True)
+class Certified:
+    """A policy with all its certificates for one model."""
+
+    statements: PolicyStatements
+    rows: tuple[Measured, ...]
+    certificates: Mapping[str, Integers]
+
+    @property
+    def failed(self) -> list[Measured]:
+        return [row for row in self.rows if not row.passed]
 
 
-def norm_text(square: Fraction) -> str:
-    """A square root in decimal, six places, rounded down."""
-    root = isqrt(square.numerator * 10**12 // square.denominator)
-    return f"{root // 10**6}.{root % 10**6:06d}"
+def certify(models: Sequence[ModelIntegers], policy: Policy, progress: Progress) -> Certified:
+    """Measure every statement of a policy and compute its certificates. Nothing is proved.
+
+    Raises PolicyError or StatementError if the policy does not fit the model.
+    """
+    statements = PolicyStatements.of(policy, Context(models[0].manifest))
+    access = Access(tuple(models))
+    rows: list[Measured] = []
+    certificates: dict[str, Integers] = {}
+    for index, (number, instance) in enumerate(statements.instances):
+        name = statements.check(number).check
+        timer = Progress.silent()
+        with progress.stage(f"certify {name}"), timer.stage("own"):
+            certificate, note = attempt(name, instance, access)
+        rows.append(
+            Measured(
+                name,
+                instance.label,
+                instance.metric,
+                instance.comparator,
+                certificate.value,
+                instance.limit,
+                certificate.needed,
+                None if note else certificate.passed,
+                timer.seconds["own"],
+                note,
+            )
+        )
+        certificates.update({f"{index}/advice/{key}": value for key, value in certificate.advice.items()})
+    return Certified(statements, tuple(rows), certificates)
 
 
-def measure(model: ModelIntegers, policy: Policy) -> list[Measured]:
-    """Every inequality of the policy in the clear, without proving anything."""
-    plan = norm_plan(policy, model.manifest)
-    return measured(plan, plan.values(sums_of_squares(model, plan)))
+def attempt(name: str, instance: Instance, access: Access) -> tuple[Certificate, str]:
+    """A certificate, or what to relax if it failed for numerical reasons."""
+    try:
+        return CERTIFIERS[name](instance, access), ""
+    except CertificateError as error:
+        return Certificate("?", False, "?"), str(error)
 
 
-def measured(plan: NormPlan, values: list[int]) -> list[Measured]:
-    rows, number = [], 0
-    for bound in plan.bounds:
-        rows.append(measured_bound(bound, values[number]))
-        number += 1 + 2 * len(bound.rounded)
-    return rows
-
-
-def measured_bound(bound: SumBound, slack: int) -> Measured:
-    unit = Fraction(1, 4) ** bound.scale
-    return Measured(
-        "frobenius-norm",
-        bound.label,
-        norm_text((bound.bound - slack) * unit),
-        norm_text(bound.bound * unit),
-        slack >= 0,
+def atoms(models: Sequence[ModelIntegers], certificates: Mapping[str, Integers]) -> Atoms:
+    """What a program is evaluated on."""
+    return Atoms(
+        weight=lambda commitment, name: models[commitment].matrix(name),
+        histogram=lambda commitment, group: models[commitment].histogram(group),
+        certificates=certificates,
     )
 
 
-def audit_witness(model: CommittedModel, statement: Audit) -> Witness:
-    """The advice of a policy. Raises FalseStatementError, naming what does not hold, before anything is reserved."""
-    plan = statement.norms
-    values = plan.values(sums_of_squares(model.integers, plan))
-    failed = [row for row in measured(plan, values) if not row.passed]
-    if failed:
-        first = failed[0]
-        raise FalseStatementError(
-            f"{first.check} of {first.label} is {first.value}, the limit after rounding is {first.limit}"
-            f" ({len(failed)} of {len(plan.bounds)} fail): nothing was proved; see `weightproof-prover measure`"
-        )
-    return plan.limbs.witness(values, LIMBS)
+def require_passed(certified: Certified) -> None:
+    """Raises FalseStatementError if a property does not hold, CertificateError if only a certificate failed."""
+    if not certified.failed:
+        return
+    row = next((row for row in certified.failed if row.passed is False), certified.failed[0])
+    if row.passed is None:
+        raise CertificateError(f"{row.check} of {row.label}: {row.note}")
+    raise FalseStatementError(
+        f"{row.check} of {row.label} does not hold ({len(certified.failed)} of {len(certified.rows)} statements fail):"
+        " nothing was proved; see `weightproof-prover measure`"
+    )
+
+
+def program_witness(advice: Sequence[Advice], values: Evaluation) -> Witness:
+    """The advice cells of a program by region name, and the multiplicities of their table."""
+    cells: dict[str, Integers] = {}
+    for atom in advice:
+        cells.update(limb_values(atom, values[atom]))
+    return {**cells, MULTIPLICITIES: multiplicities(advice, cells)} if advice else {}
 
 
 def audit_model(
     model: CommittedModel, policy: Policy, nonce: bytes, ledger: Ledger, kernels: Kernels, progress: Progress
 ) -> Bundle:
-    """Prove a policy: measure, reserve one opening, prove.
+    """Prove a policy: check that it fits, reserve one opening, certify, prove.
 
-    Raises FalseStatementError (nothing reserved), BudgetError, PolicyError, StatementError.
+    The opening is reserved before anything about the weights is looked at, so that refusals cost one: otherwise a
+    verifier could learn a value from refusals alone. `measure` is free, and for the owner's eyes.
+
+    Raises PolicyError, StatementError, SoundnessError (nothing reserved), BudgetError, FalseStatementError,
+    CertificateError.
     """
-    statement = Audit(policy, model.commitment)
-    open_transcript(statement, nonce)
-    with progress.stage("measure"):
-        witness = audit_witness(model, statement)
+    draft = Audit(policy, model.commitment)
+    preflight(Audit(policy, model.commitment, (0,) * draft.expected_values))
+    open_transcript(Audit(policy, model.commitment), nonce)
     ledger.reserve(PROOF, f"policy {policy.digest.hex()} nonce {nonce.hex()}")
+    certified = certify([model.integers], policy, progress)
+    require_passed(certified)
+    values = Evaluation(draft.statements.program, atoms([model.integers], certified.certificates))
+    with progress.stage("evaluate"):
+        failing = check(draft.statements.program, values)
+        if failing:
+            raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
+        published = disclosed(draft.statements.program, values)
+        flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
+        statement = Audit(policy, model.commitment, flat)
+        # the two statements have equal programs, but the prover's values belong to the objects of this one
+        statement.__dict__.update(statements=draft.statements, compiled=draft.compiled)
+        witness = program_witness(draft.compiled.advice, values)
     with progress.stage("prove"):
-        proof = prove(statement, kernels, [model.data], witness, nonce)
+        data = ProgramData(kernels, values.__getitem__)
+        proof = prove(statement, kernels, [model.data], witness, nonce, program=data)
     return Bundle(model.commitment.id, policy.digest, nonce, statement.disclosed, proof)

@@ -9,7 +9,7 @@ import click
 
 from circuits.errors import VerificationError
 from circuits.policy import Policy
-from prover.audit import audit_model, measure
+from prover.audit import audit_model, certify
 from prover.checkpoints import open_checkpoint
 from prover.commit import CommittedModel, commit_model, prove_validity, read_integers, recommit
 from prover.directory import OwnerFolder, new_folder, replace_file, write_file, write_secret
@@ -93,13 +93,21 @@ def rebuild(folder: OwnerFolder, model: Path, device: str, progress: Progress) -
 def measure_command(model: Path, policy_file: Path, device: str, as_json: bool) -> None:
     """Every check of a policy in the clear, values beside thresholds. Nothing is proved or published."""
     policy = Policy.read(policy_file)
-    rows = measure(read_integers(open_checkpoint(model), choose_kernels(device), Progress.terminal()), policy)
+    progress = Progress.terminal()
+    integers = read_integers(open_checkpoint(model), choose_kernels(device), progress)
+    certified = certify([integers], policy, progress)
     if as_json:
-        emit([vars(row) for row in rows])
+        emit([vars(row) for row in certified.rows])
     else:
-        for row in rows:
-            click.echo(f"{'pass' if row.passed else 'FAIL'}  {row.check}  {row.label}: {row.value} (limit {row.limit})")
-    if not all(row.passed for row in rows):
+        for row in certified.rows:
+            verdict = {True: "pass", False: "FAIL", None: "????"}[row.passed]
+            click.echo(
+                f"{verdict}  {row.check:<24} {row.label}: {row.metric} = {row.value}"
+                f" ({row.comparator} {row.limit}; with rounding {row.needed}) {row.seconds:.2f} s"
+            )
+            if row.note:
+                click.echo(f"      {row.note}")
+    if certified.failed:
         stop(REJECTED)
 
 

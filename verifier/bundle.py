@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from circuits.errors import FormatError
+from circuits.files import read_limited
 from verifier.argument.statement import MAX_NONCE_BYTES, MAX_PROOF_BYTES
 
 MAGIC = b"weightproof/bundle/v1\n"
@@ -73,15 +74,3 @@ class Bundle:
     def read(path: Path) -> Bundle:
         """Read a bundle of at most MAX_BUNDLE_BYTES. Raises FormatError."""
         return Bundle.from_bytes(read_limited(path, MAX_BUNDLE_BYTES, "bundle"))
-
-
-def read_limited(path: Path, limit: int, what: str) -> bytes:
-    """A whole file, at most `limit` bytes. Raises FormatError."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise FormatError(f"cannot read the {what} {path}: {error.strerror}") from None
-    if len(data) > limit:
-        raise FormatError(f"the {what} {path} has more than {limit} bytes: not a {what}")
-    return data

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from circuits.compiled import PolicyStatements
 from circuits.errors import VerificationError
+from circuits.files import read_limited
 from circuits.policy import Policy
 from verifier.argument.audit import Audit
 from verifier.argument.commitment import Commitment
@@ -15,7 +17,7 @@ from verifier.argument.parameters import TARGET_BITS
 from verifier.argument.soundness import bits
 from verifier.argument.statement import MAX_PROOF_BYTES, Accepted, verify
 from verifier.argument.validity import Validity
-from verifier.bundle import Bundle, read_limited
+from verifier.bundle import Bundle
 
 COMMITMENT_FILE = "commitment.json"
 VALIDITY_FILE = "validity.proof"
@@ -26,6 +28,7 @@ class Decision:
     """An accepted bundle: what was shown, how strongly, how long it took to check."""
 
     commitment: Commitment
+    statements: PolicyStatements
     policy: Policy
     nonce_from_verifier: bool
     disclosed: tuple[int, ...]
@@ -42,11 +45,12 @@ class Decision:
                 "check": check.check,
                 "version": check.version,
                 "parameters": check.model_dump(mode="json", exclude={"check"}),
+                "about": [instance.label for own, instance in self.statements.instances if own == number],
                 "passed": True,
                 "strength": check.strength,
                 "does_not_mean": check.does_not_mean,
             }
-            for check in self.policy.checks
+            for number, check in enumerate(self.policy.checks)
         ]
         return {
             "verdict": "accepted",
@@ -54,6 +58,7 @@ class Decision:
             "policy": {"name": self.policy.name, "digest": self.policy.digest.hex()},
             "nonce": "the verifier's" if self.nonce_from_verifier else "chosen by the prover: freshness is not shown",
             "claims": claims,
+            "not_covered": [entry.name for entry in self.commitment.manifest.excluded],
             "disclosed": [str(value) for value in self.disclosed],
             "security": {
                 "target_bits": self.commitment.parameters.target_bits,
@@ -94,13 +99,12 @@ def decide(
         raise VerificationError("the bundle was made for another policy")
     if nonce is not None and bundle.nonce != nonce:
         raise VerificationError("the bundle was made for another nonce")
-    statement = Audit(policy, commitment)
-    if len(bundle.disclosed) != len(statement.disclosed):
-        raise VerificationError("the bundle discloses another number of values than the policy asks for")
+    statement = Audit(policy, commitment, bundle.disclosed)
     audit = verify(statement, bundle.proof, bundle.nonce, minimum_bits=minimum_bits)
     seconds = {"validity": middle - start, "audit": time.perf_counter() - middle}
     return Decision(
         commitment,
+        statement.statements,
         policy,
         nonce is not None,
         bundle.disclosed,

@@ -1,7 +1,8 @@
 """frobenius-norm: the root of the sum of squares of one tensor, or of several together, is at most a threshold.
 
-Exact. The threshold is tightened by the rounding bound delta * sqrt(n) of the fixed-point copy (statements.md,
-section 1), so the claim holds for the float weights. What is proved are inequalities of integers, `SumBound`.
+Exact. The threshold is tightened by the rounding bound sqrt(sum delta_k^2 n_k) of the fixed-point copy (statements.md,
+section 1). Proved from the weights by a sumcheck and, where the tensors are whole histogram groups, a second time from
+the exact histograms.
 """
 
 from __future__ import annotations
@@ -12,54 +13,28 @@ from fractions import Fraction
 from math import floor
 from typing import ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from circuits.checks.base import Check
+from circuits.builder import GraphBuilder, Tensor
+from circuits.checks.base import Check, Context, Instance, require
 from circuits.errors import StatementError
-from circuits.manifest import Manifest, TensorEntry
-from circuits.patterns import select
+from circuits.manifest import TensorEntry
 from circuits.rationals import decimal, root_above
 
-SQUARE_BITS = 30
-"""The square of a committed weight is at most 2^30 (every weight is in [-2^15, 2^15))."""
-MAX_BITS = 62
-"""Sums stay below 2^62, so that no identity modulo p can hide an integer identity that fails."""
+LIMIT = 1 << 61
+MAX_SHIFT = 30
+"""Tensors finer than the common scale by more than this are refused: 4^31 does not fit."""
+SQUARES = np.arange(-(1 << 15), 1 << 15, dtype=np.int64) ** 2
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """u = ceil(sum of squares of the tensors / 4^shift): tensors whose scale is too fine to add exactly."""
+class NormSpec:
+    """The tensors of one norm; the sum of their squares is counted in units of 4^-scale and bounded by `bound`."""
 
-    tensors: tuple[str, ...]
-    shift: int
-    bits: int
-    """u is shown to lie in [0, 2^bits)."""
-
-
-@dataclass(frozen=True)
-class SumBound:
-    """sum_k 4^weight_k S_k + sum_j u_j <= bound over sums of squares S_k of committed integers; the left side lies in
-    [0, maximum] whatever the weights are."""
-
-    label: str
-    exact: tuple[tuple[str, int], ...]
-    rounded: tuple[Rounded, ...]
-    bound: int
-    maximum: int
+    tensors: tuple[TensorEntry, ...]
     scale: int
-    """The bound is in units of 4^-scale."""
-
-    def canonical(self) -> list[object]:
-        """A JSON value that determines the inequality."""
-        rounded = [[list(r.tensors), r.shift, r.bits] for r in self.rounded]
-        return [
-            self.label,
-            [list(pair) for pair in self.exact],
-            rounded,
-            str(self.bound),
-            str(self.maximum),
-            self.scale,
-        ]
+    bound: int
 
 
 class FrobeniusNorm(Check):
@@ -75,16 +50,28 @@ class FrobeniusNorm(Check):
     does_not_mean: ClassVar[str] = "A small norm says nothing about what the model computes or whether it is safe."
 
     def validate_values(self) -> None:
-        if decimal(self.at_most, "at_most") < 0:
-            raise StatementError("at_most of frobenius-norm must not be negative")
+        require(decimal(self.at_most, "at_most") >= 0, "at_most of frobenius-norm must not be negative")
 
-    def bounds(self, manifest: Manifest) -> list[SumBound]:
-        """The inequalities to prove. Raises PolicyError (no match) or StatementError (threshold below the rounding)."""
-        entries = {tensor.name: tensor for tensor in manifest.tensors}
-        chosen = [entries[name] for name in select(self.tensors, entries)]
-        threshold = decimal(self.at_most, "at_most")
+    def instances(self, context: Context) -> list[Instance]:
+        chosen = context.select(self.tensors)
         groups = [[tensor] for tensor in chosen] if self.over == "each" else [chosen]
-        return [sum_bound(group, threshold, self.at_most) for group in groups]
+        return [self._instance(context, tensors) for tensors in groups]
+
+    def _instance(self, context: Context, tensors: Sequence[TensorEntry]) -> Instance:
+        label = tensors[0].name if len(tensors) == 1 else f"{len(tensors)} tensors together"
+        threshold = decimal(self.at_most, "at_most")
+        tightened = threshold - rounding_margin(tensors)
+        if tightened < 0:
+            raise StatementError(f"frobenius-norm of {label}: at_most {self.at_most} is below the rounding; raise it")
+        scale = common_scale(label, tensors)
+        spec = NormSpec(tuple(tensors), scale, floor(tightened**2 * Fraction(4) ** scale))
+        g = GraphBuilder("frobenius-norm", self.version)
+        g.assert_true("cells", g.less_or_equal(squares_from_cells(g, spec), min(spec.bound, LIMIT)))
+        if context.whole_groups(tensors) is not None:
+            g.assert_true(
+                "histograms", g.less_or_equal(squares_from_histograms(g, context, spec), min(spec.bound, LIMIT))
+            )
+        return Instance(label, "|W|_F", "<=", self.at_most, g.graph(), spec)
 
 
 def rounding_margin(tensors: Sequence[TensorEntry]) -> Fraction:
@@ -92,41 +79,48 @@ def rounding_margin(tensors: Sequence[TensorEntry]) -> Fraction:
     return root_above(sum((t.rounding_bound**2 * t.entries for t in tensors), Fraction(0)))
 
 
-def sum_bound(tensors: Sequence[TensorEntry], threshold: Fraction, text: str) -> SumBound:
-    """The integer inequality for one norm.
+def common_scale(label: str, tensors: Sequence[TensorEntry]) -> int:
+    """The finest scale among the tensors at which all squares add up below 2^61.
 
-    With S_k the integer sums of squares, the copy's squared norm is sum_k 4^-F_k S_k. In units of 4^-F, F the finest
-    scale for which the sum stays below 2^62, coarser tensors count 4^(F - F_k) S_k exactly and finer ones
-    ceil(S / 4^(F_k - F)): rounded up, the stricter side.
+    In units of 4^-scale a coarser tensor counts 4^(scale - F) S exactly, a finer one ceil(S / 4^(F - scale)).
     """
-    label = tensors[0].name if len(tensors) == 1 else f"{len(tensors)} tensors together"
-    tightened = threshold - rounding_margin(tensors)
-    if tightened < 0:
-        raise StatementError(f"frobenius-norm of {label}: the threshold {text} is below the rounding bound; raise it")
-    by_scale: dict[int, list[TensorEntry]] = {}
-    for tensor in tensors:
-        by_scale.setdefault(tensor.scale, []).append(tensor)
-    for scale in sorted(by_scale, reverse=True):
-        exact = [(t.name, scale - t.scale) for t in tensors if t.scale <= scale]
-        maximum = sum((t.entries << SQUARE_BITS) * 4 ** (scale - t.scale) for t in tensors if t.scale <= scale)
-        rounded = []
-        for finer in sorted(by_scale):
-            if finer > scale:
-                entries = sum(t.entries for t in by_scale[finer]) << SQUARE_BITS
-                shift = finer - scale
-                bits = (-(-entries // 4**shift)).bit_length()
-                if shift > MAX_BITS // 2 - 1 or bits + 2 * shift > MAX_BITS:
-                    break
-                rounded.append(Rounded(tuple(t.name for t in by_scale[finer]), shift, bits))
-                maximum += (1 << bits) - 1
+    for scale in sorted({t.scale for t in tensors}, reverse=True):
+        total = sum((t.entries << 30) * Fraction(4) ** (scale - t.scale) for t in tensors)
+        if total < LIMIT and max(t.scale for t in tensors) - scale <= MAX_SHIFT:
+            return scale
+    raise StatementError(f"the scales of {label} lie too far apart to add squares exactly; bound the tensors apart")
+
+
+def squares_from_cells(g: GraphBuilder, spec: NormSpec) -> Tensor:
+    """The sum of squares in units of 4^-scale, rounded up, from the weights."""
+    sums = [(t.scale, g.einsum("ij,ij->", w, w)) for t in spec.tensors for w in [g.weight(t.name, t.matrix_shape)]]
+    return weighted_total(g, sums, spec.scale)
+
+
+def squares_from_histograms(g: GraphBuilder, context: Context, spec: NormSpec) -> Tensor:
+    """The same from the exact histograms; the tensors must be whole groups."""
+    groups = sorted({t.group for t in spec.tensors})
+    sums = []
+    for number in groups:
+        group = context.manifest.groups[number]
+        sums.append((group.scale, g.einsum("t,t->", g.histogram(number, group.entries), SQUARES)))
+    return weighted_total(g, sums, spec.scale)
+
+
+def weighted_total(g: GraphBuilder, sums: Sequence[tuple[int, Tensor]], scale: int) -> Tensor:
+    """sum_k 4^(scale - F_k) S_k over (F_k, S_k); the part finer than `scale` is rounded up once per F."""
+    total: Tensor | None = None
+    for own in sorted({f for f, _ in sums}):
+        part: Tensor | None = None
+        for f, value in sums:
+            if f == own:
+                part = value if part is None else g.add(part, value)
+        assert part is not None
+        if own <= scale:
+            part = g.mul(part, 4 ** (scale - own)) if own < scale else part
         else:
-            if maximum < 1 << MAX_BITS:
-                bound = (
-                    min(floor(tightened**2 * 4**scale), maximum)
-                    if scale >= 0
-                    else min(floor(tightened**2 / 4**-scale), maximum)
-                )
-                return SumBound(label, tuple(exact), tuple(rounded), bound, maximum, scale)
-    raise StatementError(
-        f"frobenius-norm of {label}: the scales of the tensors lie too far apart to add up exactly; bound them apart"
-    )
+            unit = 4 ** (own - scale)
+            part = g.floor_div(g.add(part, unit - 1), unit)
+        total = part if total is None else g.add(total, part)
+    assert total is not None
+    return total

@@ -227,6 +227,7 @@ class SimulatingEngine(Engine):
         self.pad_star = stream.vector(self.pad_code.dimension)
         self.plain = PlainLevels(kernels, parameters)
         self.workers = _SimulatorWorkers(self)
+        self._masks = 0
         self._parts: list[bytes] = []
 
     @property
@@ -236,11 +237,18 @@ class SimulatingEngine(Engine):
     def _exchange(self, kind: Kind, size: int, data: bytes | None) -> bytes:
         if data is None and kind is Kind.CLEAR:
             # A_a = rho_a + e X_a: uniform because the mask rho_a is
+            if not self._masks:
+                raise StatementError("a value is sent in clear that no mask hides: an error in the script")
+            self._masks -= 1
             data = self.stream.element().to_bytes()
         assert data is not None and len(data) == size, f"{kind.name}: {size} bytes expected"
         self._parts.append(data)
         self.transcript.absorb(kind, data)
         return data
+
+    def fresh_pads(self, count: int) -> range:
+        self._masks += count
+        return super().fresh_pads(count)
 
     def _mask(self, value: K | None, index: int) -> K | None:
         # value + pad_index: uniform because the pad is
@@ -333,7 +341,7 @@ def simulate(
     """A proof of the statement, true or not, that is accepted under these coins.
 
     `models` are the statement's commitments from `simulate_commitment`. Raises StatementError if they do not exist at
-    the positions of these coins.
+    the positions of these coins, or if the script sends something in clear that no mask hides.
     """
     engine = SimulatingEngine(
         statement.parameters,

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from circuits.checks.frobenius_norm import FrobeniusNorm
-from circuits.manifest import Manifest
+import numpy as np
+
+from circuits.checks.base import Context
+from circuits.compiled import PolicyStatements
+from circuits.errors import StatementError, VerificationError
 from circuits.policy import Policy
+from circuits.program import Integers
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Engine
-from verifier.argument.norms import NormPlan, NormScript
+from verifier.argument.program.script import CompiledProgram, ProgramScript
 from verifier.argument.statement import Statement
-
-
-def norm_plan(policy: Policy, manifest: Manifest) -> NormPlan:
-    """The inequalities of all frobenius-norm checks of a policy, in its order."""
-    checks = [check for check in policy.checks if isinstance(check, FrobeniusNorm)]
-    return NormPlan(tuple(bound for check in checks for bound in check.bounds(manifest)))
 
 
 @dataclass(frozen=True)
 class Audit(Statement):
-    """Every check of the policy holds for the weights behind the commitment.
+    """Every check of the policy holds for the weights behind the commitment, and `disclosed` is what it publishes.
 
     Compiled by each party itself from policy and manifest. Raises PolicyError or StatementError where the policy does
     not fit the model.
@@ -31,6 +31,7 @@ class Audit(Statement):
 
     policy: Policy
     commitment: Commitment
+    values: tuple[int, ...] = ()
 
     kind = "audit/v1"
 
@@ -38,20 +39,48 @@ class Audit(Statement):
     def commitments(self) -> tuple[Commitment, ...]:
         return (self.commitment,)
 
+    @property
+    def disclosed(self) -> tuple[int, ...]:
+        return self.values
+
     @cached_property
-    def norms(self) -> NormPlan:
-        return norm_plan(self.policy, self.commitment.manifest)
+    def statements(self) -> PolicyStatements:
+        return PolicyStatements.of(self.policy, Context(self.commitment.manifest))
+
+    @cached_property
+    def compiled(self) -> CompiledProgram:
+        if self.statements.program.tallies:
+            raise StatementError(
+                "this version proves no fresh histograms: choose tensors that are whole histogram groups (see the manifest)"
+            )
+        return CompiledProgram.of(self.statements.program)
+
+    @property
+    def expected_values(self) -> int:
+        """How many integers the policy discloses."""
+        return sum(int(np.prod(atom.shape, dtype=np.int64)) for atom in self.statements.published.values())
+
+    @cached_property
+    def published(self) -> Mapping[str, Integers]:
+        """The disclosed integers as tensors, by name. Raises VerificationError if one is outside its interval."""
+        if len(self.values) != self.expected_values:
+            raise VerificationError("the bundle discloses another number of values than the policy asks for")
+        out, offset = {}, 0
+        for name, atom in self.statements.published.items():
+            size = int(np.prod(atom.shape, dtype=np.int64))
+            array = np.array(self.values[offset : offset + size], np.int64).reshape(atom.shape)
+            if size and not atom.low <= int(array.min()) <= int(array.max()) <= atom.high:
+                raise VerificationError(f"the disclosed {name} is not in [{atom.low}, {atom.high}]")
+            out[name] = array
+            offset += size
+        return out
 
     def canonical(self) -> bytes:
-        content = {
-            "policy": self.policy.digest.hex(),
-            "checks": [[check.check, check.version] for check in self.policy.checks],
-            "norms": [bound.canonical() for bound in self.norms.bounds],
-        }
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        content = {"policy": self.policy.digest.hex(), "statements": self.statements.canonical()}
+        encoded = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return hashlib.sha256(encoded).digest()
 
     def script(self, engine: Engine) -> None:
-        (model,) = engine.models
-        norms = NormScript(engine, model, self.commitment, self.norms)
+        script = ProgramScript(engine, self.compiled, self.commitments, self.published)
         engine.commit()
-        norms.after_commit()
+        script.after_commit()

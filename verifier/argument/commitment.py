@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from circuits.checkpoint import strict_json
 from circuits.errors import FormatError
+from circuits.files import read_limited
 from circuits.layout import Layout
 from circuits.manifest import Manifest
 from verifier.argument import hashing
@@ -64,10 +66,7 @@ class Commitment:
         own."""
         if len(data) > MAX_COMMITMENT_BYTES:
             raise FormatError("commitment.json is larger than any commitment may be")
-        try:
-            content: Any = json.loads(data)
-        except (ValueError, RecursionError):
-            raise FormatError("commitment.json is not valid JSON; ask the owner for the file again") from None
+        content: Any = strict_json.loads(data, "commitment.json")
         expected = {"id", "manifest", "parameters", "protocol", "root"}
         if not isinstance(content, dict) or set(content) != expected:
             raise FormatError("commitment.json does not have the expected fields; ask the owner for the file again")
@@ -93,9 +92,4 @@ class Commitment:
     @staticmethod
     def read(path: Path) -> Commitment:
         """Read commitment.json. Raises FormatError, also if the file is missing."""
-        try:
-            if path.stat().st_size > MAX_COMMITMENT_BYTES:
-                raise FormatError(f"{path} is larger than any commitment may be")
-            return Commitment.from_bytes(path.read_bytes())
-        except OSError as error:
-            raise FormatError(f"cannot read {path}: {error.strerror}; run `weightproof-prover commit` first") from None
+        return Commitment.from_bytes(read_limited(path, MAX_COMMITMENT_BYTES, "commitment"))

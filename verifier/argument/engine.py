@@ -287,8 +287,8 @@ class Engine(ABC):
 
 
 class CountingEngine(Engine):
-    """The dry run: no data, no messages; counts what the script uses. Its challenges come from a transcript that absorbs
-    nothing: distinct, so that evaluations at different points are not taken for one."""
+    """The dry run: no data, no messages; counts what the script uses. Its challenges come from a transcript that
+    absorbs nothing: distinct, so that evaluations at different points are not taken for one."""
 
     counting = True
 

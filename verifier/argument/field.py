@@ -18,6 +18,7 @@ P = 2**64 - 2**32 + 1
 GENERATOR = 7
 TWO_ADICITY = 32
 ELEMENT_BYTES = 24
+POINTS_AT_ONCE = 256
 
 Words = npt.NDArray[np.uint64]
 
@@ -251,8 +252,12 @@ def domain_points(positions: Sequence[int], n: int) -> Words:
 
 
 def evaluate(coefficients: Words, points: Words) -> Words:
-    """Values of a polynomial with K coefficients (3, n) at F points (m,): shape (3, m). Splits at about sqrt(n)."""
+    """Values of a polynomial with K coefficients (3, n) at F points (m,): shape (3, m). Splits at about sqrt(n); a few
+    points at a time, so that memory stays small."""
     n, m = coefficients.shape[1], points.shape[0]
+    if m > POINTS_AT_ONCE:
+        pieces = range(0, m, POINTS_AT_ONCE)
+        return np.concatenate([evaluate(coefficients, points[i : i + POINTS_AT_ONCE]) for i in pieces], axis=1)
     step = 1 << max(0, (n.bit_length() // 2))
     rows = -(-n // step)
     padded = np.zeros((3, rows * step), np.uint64)

@@ -128,14 +128,22 @@ def merge(terms: Sequence[Term]) -> list[Term]:
     return [Term(coefficient, factors, address) for (factors, address), coefficient in table.items()]
 
 
+def doubled(table: Words, a: K, b: K) -> Words:
+    """A table times a + b X for one more variable X, the highest."""
+    if 2 * a + b == ONE:  # an eq factor: the two halves add up to the table
+        high = k_mul(table, k_scalar(a + b))
+        return np.concatenate([k_sub(table, high), high], axis=1)
+    low = k_mul(table, k_scalar(a))
+    return np.concatenate([low, k_add(low, k_mul(table, k_scalar(b)))], axis=1)
+
+
 def dense(terms: Sequence[Term], log_size: int) -> Words:
     """The sum of the terms as a vector (3, 2^log_size)."""
     out = np.zeros((3, 1 << log_size), np.uint64)
     for term in terms:
         table = k_scalar(term.coefficient)
         for a, b in term.factors:
-            low = k_mul(table, k_scalar(a))
-            table = np.concatenate([low, k_add(low, k_mul(table, k_scalar(b)))], axis=1)
+            table = doubled(table, a, b)
         piece = slice(term.address, term.address + table.shape[1])
         out[:, piece] = k_add(out[:, piece], table)
     return out

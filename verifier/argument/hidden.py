@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from verifier.argument.field import ZERO, K
 
@@ -51,6 +51,21 @@ class Hidden:
 
     def __rsub__(self, other: K | int) -> Hidden:
         return (-self) + other
+
+
+def weighted_sum(parts: Iterable[tuple[K, Hidden]]) -> Hidden:
+    """sum_i weight_i * hidden_i, with one table of terms whatever the number of parts."""
+    known, value = ZERO, ZERO
+    complete = True
+    terms: dict[int, K] = {}
+    for weight, part in parts:
+        known = known + part.known * weight
+        for index, coefficient in part.terms.items():
+            terms[index] = terms.get(index, ZERO) + coefficient * weight
+        complete = complete and part.value is not None
+        if part.value is not None:
+            value = value + part.value * weight
+    return Hidden(known, terms, value if complete else None)
 
 
 NOTHING = Hidden(ZERO, None, ZERO)

@@ -14,7 +14,6 @@ from circuits.errors import StatementError
 from verifier.argument.engine import LABEL_LEVEL, Engine, Oracle
 from verifier.argument.errors import FinalRelationError, PadCheckError, SpotCheckError
 from verifier.argument.field import (
-    ONE,
     ZERO,
     K,
     Words,
@@ -32,7 +31,7 @@ from verifier.argument.field import (
     powers,
 )  # fmt: skip
 from verifier.argument.forms import Term, bind_high, dense, merge
-from verifier.argument.hidden import NOTHING, Hidden
+from verifier.argument.hidden import Hidden, weighted_sum
 from verifier.argument.quadratic import close_quadratics
 from verifier.argument.sumcheck import next_clear_claim, rounds
 from verifier.argument.workers import OpeningWorker
@@ -134,14 +133,13 @@ def batch_claims(engine: Engine) -> tuple[list[Term], Hidden]:
     lam = engine.challenge()
     shift = engine.parameters.log_columns
     terms: list[Term] = []
-    total, weight = NOTHING, ONE
-    for claim in engine.relations.claims:
+    claims = engine.relations.claims
+    weights = powers(lam, len(claims))
+    for claim, weight in zip(claims, weights, strict=True):
         for oracle, term in claim.terms:
             terms.append(term.scaled(weight).moved(oracle.start_row << shift))
-        total = total + claim.value * weight
-        weight = weight * lam
-    engine.counts.claims = len(engine.relations.claims)
-    return terms, total
+    engine.counts.claims = len(claims)
+    return terms, weighted_sum(zip(weights, (claim.value for claim in claims), strict=True))
 
 
 def batch_constraints(engine: Engine, total: Hidden, beta: K) -> tuple[Words, K]:

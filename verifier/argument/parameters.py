@@ -19,7 +19,10 @@ from verifier.argument.errors import SoundnessError
 PROTOCOL_VERSION = "weightproof/1"
 TARGET_BITS = 128
 MAX_LOG_LENGTH = 28
-MAX_QUERIES = 4096
+MAX_TARGET_BITS = 192
+MAX_QUERIES = 1024
+MAX_LOG_LAST = 14
+"""Bounds that keep the work of checking a proof small whatever parameters a commitment brings."""
 MAX_PROOFS = 1 << 20
 
 
@@ -116,7 +119,7 @@ class Parameters:
         while log_length <= MAX_LOG_LENGTH:
             n = 1 << log_length
             # the error falls with q although the dimension grows with it: e/n stays above 7/16
-            low, high = 1, n // 8 - pads
+            low, high = 1, min(n // 8 - pads, MAX_QUERIES)
             if high >= 1 and query_error(n, pads + high, high) <= self.term_error:
                 while low < high:
                     middle = (low + high) // 2
@@ -134,6 +137,8 @@ class Parameters:
         Raises SoundnessError. The terms that depend on a statement are checked by `soundness.account`.
         """
         problems = []
+        if not 1 <= self.target_bits <= MAX_TARGET_BITS:
+            raise SoundnessError(f"parameters refused: the target must lie between 1 and {MAX_TARGET_BITS} bits")
         if not 1 <= self.log_columns < MAX_LOG_LENGTH:
             problems.append("row length out of range")
         if not 0 < self.proofs <= MAX_PROOFS:
@@ -158,6 +163,8 @@ class Parameters:
             if 10 << level.log_columns > 6 << level.log_length:
                 problems.append(f"the rate of level {i + 1} is above 0.6")
             length = 1 << level.log_columns
+        if length > max(1 << MAX_LOG_LAST, 0 if self.levels else self.message):
+            problems.append("the last vector is too long")
         if problems:
             raise SoundnessError("parameters refused: " + "; ".join(problems))
 

@@ -7,8 +7,8 @@ sum_s theta^s q_s is evaluated at A in the open: q(rho + e X) = q(rho) + e B(rho
 from __future__ import annotations
 
 from verifier.argument.engine import Engine
-from verifier.argument.field import ONE, ZERO, K
-from verifier.argument.hidden import NOTHING, Hidden
+from verifier.argument.field import ONE, ZERO, K, powers
+from verifier.argument.hidden import Hidden, weighted_sum
 
 
 def close_quadratics(engine: Engine) -> None:
@@ -42,12 +42,11 @@ def close_quadratics(engine: Engine) -> None:
         engine.zero(
             Hidden(opened[-1], {pad: -ONE}, None if value is None or mask is None else value - mask) - operand * e
         )
-    weight, form, linear = ONE, ZERO, NOTHING
-    for terms, rest in relations.quadratics:
+    form, weights = ZERO, powers(theta, len(relations.quadratics))
+    for weight, (terms, _) in zip(weights, relations.quadratics, strict=True):
         for c, x, y in terms:
             form = form + weight * c * opened[index[id(x)]] * opened[index[id(y)]]
-        linear = linear + rest * weight
-        weight = weight * theta
+    linear = weighted_sum(zip(weights, (rest for _, rest in relations.quadratics), strict=True))
     # sum theta^s q_s(A) - d0 - e d1 + e^2 sum theta^s lin_s = 0
     engine.zero(Hidden.public(form) - hidden_d0 - hidden_d1 * e + linear * (e * e))
 

@@ -92,7 +92,7 @@ def account(parameters: Parameters, counts: Counts, pad: PadCode) -> Account:
         SoundnessTerm("claim batching lambda", challenge(counts.claims + 1), 1),
         SoundnessTerm("quadratic batching theta and point e", challenge(counts.gates + 2), 2),
         SoundnessTerm("constraint batching beta", challenge(counts.constraints + 1), 1),
-        SoundnessTerm("mask and pad combination eps", challenge(max(p.length, 1 << pad.log_length) + 2), 1),
+        SoundnessTerm("mask and pad combination eps", challenge(p.length + (1 << pad.log_length) + 2), 1),
         SoundnessTerm("pad oracle queries", pad.error(), 1),
         SoundnessTerm("level 0 row fold", challenge(p.length + 2), counts.row_variables + 1),
         SoundnessTerm("level 0 queries", query_error(p.length, p.message, p.queries), 1),

@@ -55,6 +55,8 @@ class Statement(ABC):
         first, *others = self.commitments
         if any(not first.parameters.same_shape(other.parameters) for other in others):
             raise StatementError("the commitments have different shapes; recommit one with the other's row length")
+        for other in others:
+            other.parameters.check()
         return first.parameters
 
 

@@ -8,8 +8,12 @@ claims about committed cells, a public number, and evaluations of bilinear value
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -38,6 +42,7 @@ from verifier.argument.program.regions import AdviceRegions, axis_bits, axis_pie
 
 Factors = tuple[tuple[Factor, ...], ...]
 ALL_ONES: Factor = (ONE, ZERO)
+SPARSE_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,27 @@ def interval_sum(factors: Sequence[Factor], size: int) -> K:
     return total
 
 
-def axis_table(factors: Sequence[Factor], size: int) -> Words:
-    """The product form of an axis as a K vector (3, size)."""
-    return dense([Term(ONE, tuple(factors), 0)], len(factors))[:, :size]
+@lru_cache(maxsize=32)
+def axis_table(factors: tuple[Factor, ...], size: int) -> Words:
+    """The product form of an axis as a K vector (3, size), read-only."""
+    table = dense([Term(ONE, factors, 0)], len(factors))[:, :size]
+    table.flags.writeable = False
+    return table
 
 
 def contract(array: Integers, factors: Factors) -> K:
     """The functional on public integers, axis by axis from the last."""
     if not array.shape:
         return ONE * int(array)
+    filled = np.nonzero(array) if array.size > SPARSE_SIZE else ()
+    if filled and 8 * filled[0].size < array.size:
+        product = lift(array[filled])
+        weights: Words | None = None
+        for axis, places in enumerate(filled):
+            own = axis_table(factors[axis], array.shape[axis])[:, places]
+            weights = own if weights is None else k_mul(weights, own)
+        assert weights is not None
+        return k_sum(k_scale(weights, product))
     planes = k_scale(axis_table(factors[-1], array.shape[-1])[:, None, :], lift(array.reshape(-1, array.shape[-1])))
     values = f_sum(planes).reshape(3, *array.shape[:-1])
     for axis in range(array.ndim - 2, -1, -1):
@@ -94,12 +111,52 @@ class Pusher:
         commitments: Sequence[Commitment],
         regions: AdviceRegions,
         disclosed: Mapping[str, Integers],
+        rank: Mapping[int, int],
+        counting: bool,
     ) -> None:
         self._models, self._commitments = models, commitments
         self._regions, self._disclosed = regions, disclosed
+        self._rank, self._serial = rank, 0
+        self._counting = counting
+        self._digests: dict[int, bytes] = {}
+        self._values: dict[tuple[bytes, tuple[int, ...], Factors], K] = {}
 
-    def push(self, value: Value, factors: Factors, coefficient: K, into: Combination) -> None:
-        """Add coefficient * (functional on `value`) to a combination."""
+    def push(self, functionals: Sequence[tuple[Value, Factors, K]]) -> Combination:
+        """sum of coefficient * (functional on value) over (value, factors, coefficient), as a combination.
+
+        Values are taken in reverse order of definition, so that one used by many others is looked at once.
+        """
+        into = Combination()
+        self._waiting: dict[tuple[int, Factors], tuple[Value, K]] = {}
+        self._heap: list[tuple[int, int, tuple[int, Factors]]] = []
+        for value, factors, coefficient in functionals:
+            self._add(value, factors, coefficient)
+        while self._heap:
+            *_, key = heapq.heappop(self._heap)
+            value, coefficient = self._waiting.pop(key)
+            self._expand(value, key[1], coefficient, into)
+        return into
+
+    def _add(self, value: Value, factors: Factors, coefficient: K) -> None:
+        key = (id(value), factors)
+        if key in self._waiting:
+            self._waiting[key] = (value, self._waiting[key][1] + coefficient)
+        else:
+            self._waiting[key] = (value, coefficient)
+            self._serial += 1
+            heapq.heappush(self._heap, (-self._rank[id(value)], self._serial, key))
+
+    def _public(self, value: Value, array: Integers, factors: Factors) -> K:
+        if self._counting:
+            return ONE
+        if id(value) not in self._digests:
+            self._digests[id(value)] = hashlib.sha256(array.tobytes()).digest()
+        key = (self._digests[id(value)], array.shape, factors)
+        if key not in self._values:
+            self._values[key] = contract(array, factors)
+        return self._values[key]
+
+    def _expand(self, value: Value, factors: Factors, coefficient: K, into: Combination) -> None:
         if isinstance(value, Weight):
             self._weight(value, factors, coefficient, into)
         elif isinstance(value, Histogram):
@@ -112,15 +169,15 @@ class Pusher:
                 total = total * interval_sum(axis, size)
             into.public = into.public + total
         elif isinstance(value, Constant):
-            into.public = into.public + coefficient * contract(value.array, factors)
+            into.public = into.public + coefficient * self._public(value, value.array, factors)
         elif isinstance(value, Published):
-            into.public = into.public + coefficient * contract(self._disclosed[value.name], factors)
+            into.public = into.public + coefficient * self._public(value, self._disclosed[value.name], factors)
         elif isinstance(value, Einsum):
             self._request(Request(value, factors), coefficient, into)
         elif isinstance(value, Indexed):
             self._indexed(value, factors, coefficient, into)
         else:
-            self._linear(value, factors, coefficient, into)
+            self._linear(value, factors, coefficient)
 
     @staticmethod
     def _request(request: Request, coefficient: K, into: Combination) -> None:
@@ -135,33 +192,33 @@ class Pusher:
             low = (*columns[: block.log_cols], *rows[: block.log_rows])
             into.terms.append((oracle, Term(coefficient * scale, low, block.address)))
 
-    def _linear(self, value: Value, factors: Factors, coefficient: K, into: Combination) -> None:
+    def _linear(self, value: Value, factors: Factors, coefficient: K) -> None:
         if isinstance(value, Sum):
             scale = coefficient * HALF if value.divisor == 2 else coefficient
             for factor, part in value.parts:
-                self.push(part, factors, scale * factor, into)
+                self._add(part, factors, scale * factor)
         elif isinstance(value, Permuted):
             source: list[tuple[Factor, ...]] = [()] * len(factors)
             for axis, origin in enumerate(value.axes):
                 source[origin] = factors[axis]
-            self.push(value.source, tuple(source), coefficient, into)
+            self._add(value.source, tuple(source), coefficient)
         elif isinstance(value, Expanded):
             narrowed = list(factors)
             for axis, (size, own) in enumerate(zip(value.shape, value.source.shape, strict=True)):
                 if own == 1 and size > 1:
                     coefficient = coefficient * interval_sum(factors[axis], size)
                     narrowed[axis] = ()
-            self.push(value.source, tuple(narrowed), coefficient, into)
+            self._add(value.source, tuple(narrowed), coefficient)
         elif isinstance(value, Squeezed):
             kept = iter(axis for axis, size in zip(factors, value.shape, strict=True) if size > 1)
-            self.push(value.source, tuple(() if s == 1 else next(kept) for s in value.source.shape), coefficient, into)
+            self._add(value.source, tuple(() if s == 1 else next(kept) for s in value.source.shape), coefficient)
         elif isinstance(value, Summed):
             rest = iter(factors)
             widened = tuple(
                 (ALL_ONES,) * axis_bits(size) if axis in value.axes else next(rest)
                 for axis, size in enumerate(value.source.shape)
             )
-            self.push(value.source, widened, coefficient, into)
+            self._add(value.source, widened, coefficient)
         else:
             raise StatementError(f"a {type(value).__name__} cannot be proved: an error in the statement")
 
@@ -173,7 +230,7 @@ class Pusher:
             for size in reversed(value.sources[0].shape):
                 split.append(tuple(low[offset : offset + axis_bits(size)]))
                 offset += axis_bits(size)
-            self.push(value.sources[0], tuple(reversed(split)), coefficient, into)
+            self._add(value.sources[0], tuple(reversed(split)), coefficient)
         else:
             self._request(Request(value, factors), coefficient, into)
 
@@ -186,7 +243,8 @@ def resplits(result: Sequence[int], source: Sequence[int], index: Integers) -> b
 
     bits = [sum(map(axis_bits, shape)) for shape in (result, source)]
     return (
-        powers_but_first(result)
+        prod(result) == prod(source) == index.size
+        and powers_but_first(result)
         and powers_but_first(source)
         and bits[0] == bits[1]
         and np.array_equal(index, np.arange(index.size))

@@ -62,22 +62,33 @@ class CompiledProgram:
     program: Program
     advice: tuple[Advice, ...]
     depth: Mapping[int, int]
+    rank: Mapping[int, int]
+    """Order of definition, by id of the value."""
 
     @staticmethod
     def of(program: Program) -> CompiledProgram:
         values = reachable(program)
-        return CompiledProgram(program, tuple(v for v in values if isinstance(v, Advice)), depths(values))
+        return CompiledProgram(
+            program,
+            tuple(v for v in values if isinstance(v, Advice)),
+            depths(values),
+            {id(value): number for number, value in enumerate(values)},
+        )
 
 
 class ProgramScript:
     """The script, in the halves before and after the commit phase."""
 
     def __init__(
-        self, engine: Engine, shape: CompiledProgram, commitments: Sequence[Commitment], disclosed: Mapping[str, Integers]
+        self,
+        engine: Engine,
+        shape: CompiledProgram,
+        commitments: Sequence[Commitment],
+        disclosed: Mapping[str, Integers],
     ) -> None:
         self._engine, self._shape = engine, shape
         self._regions = AdviceRegions(engine, shape.advice)
-        self._pusher = Pusher(engine.models, commitments, self._regions, disclosed)
+        self._pusher = Pusher(engine.models, commitments, self._regions, disclosed, shape.rank, engine.counting)
         self._known: dict[Request, Hidden] = {}
         self._open: dict[Request, None] = {}
 
@@ -111,14 +122,14 @@ class ProgramScript:
         point = [[engine.challenge() for _ in range(count)] for count in size]
         weights = powers(engine.challenge(), len(zeros))
         engine.counts.batched_relations += len(zeros) + sum(size)
-        total = Combination()
+        functionals: list[tuple[Value, Factors, K]] = []
         for weight, (_, value) in zip(weights, zeros, strict=True):
             factors: Factors = tuple(
                 eq_factors(point[len(value.shape) - 1 - axis][: axis_bits(length)])
                 for axis, length in enumerate(value.shape)
             )
-            self._pusher.push(value, factors, weight, total)
-        self._settle(total, Hidden.public(ZERO))
+            functionals.append((value, factors, weight))
+        self._settle(self._pusher.push(functionals), Hidden.public(ZERO))
 
     def _settle(self, combination: Combination, value: Hidden) -> None:
         """combination = value: requests are answered (padded) and queued, the rest is one claim."""
@@ -154,7 +165,7 @@ class ProgramScript:
         for item, scale in zip(items, wave.scales(point), strict=True):
             left = self._evaluate(item.left, point)
             if item.right is None:
-                linear = linear + left * (scale * item.public_at(point))
+                linear = linear + left * (scale * (ONE if engine.counting else item.public_at(point)))
                 continue
             right = left if item.right is item.left else self._evaluate(item.right, point)
             if not left.terms:
@@ -170,8 +181,7 @@ class ProgramScript:
 
     def _evaluate(self, side: Side, point: Sequence[K]) -> Hidden:
         """The operand at the point: public, an answered request, or sent, padded, and settled."""
-        combination = Combination()
-        self._pusher.push(side.value, side.at(point), ONE, combination)
+        combination = self._pusher.push([(side.value, side.at(point), ONE)])
         if not combination.terms and not combination.requests:
             return Hidden.public(combination.public)
         if not combination.terms and len(combination.requests) == 1 and combination.public.is_zero():

@@ -1,0 +1,110 @@
+"""same-except: outside the tensors of `except` the model is the base model, within the rounding of the two copies.
+
+Exact, never "equal". With equal scales the integers are shown to be equal, so |W - W0| <= delta + delta0 in every
+entry. With different scales equal weights have copies that differ by up to delta + delta0, so the copies are compared
+at the coarser scale, with half a unit of it as tolerance: |d| <= 2^(|F - F0| - 1) in units of the finer scale, hence
+|W - W0| <= delta + delta0 + max(delta, delta0). A public base file is quantised at the audited scale and has the first
+form. An owner may choose coarse scales; `within` refuses a commitment whose rounding would make this say less than the
+policy wants. Integer tensors are compared by digest; a tensor that only one model has is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from circuits.builder import GraphBuilder
+from circuits.checkpoint.base import quote
+from circuits.checks.base import Check, Context, Instance, require
+from circuits.checks.bases import Base, Pair, assert_within, base_manifest, pairs
+from circuits.errors import PolicyError, StatementError
+from circuits.manifest import Manifest
+from circuits.patterns import select
+from circuits.rationals import decimal
+
+
+@dataclass(frozen=True)
+class SameSpec:
+    """|d| <= bound in every cell, d the difference of the integers at the finer scale; `name` is that of the advice."""
+
+    pair: Pair
+    bound: int
+    name: str = "difference"
+
+
+class SameExcept(Check):
+    """Every tensor that matches no pattern of `except` is the base model's, within rounding."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, serialize_by_alias=True)
+
+    check: Literal["same-except"]
+    base: Base
+    excepted: tuple[str, ...] = Field(default=(), alias="except", max_length=256)
+    within: str | None = None
+
+    version: ClassVar[int] = 1
+    strength: ClassVar[str] = "exact"
+    does_not_mean: ClassVar[str] = (
+        "Weights may differ by less than the rounding bound, and nothing is said about the tensors that are excepted."
+    )
+
+    def validate_values(self) -> None:
+        self.base.validate_values()
+        require(
+            all(0 < len(pattern) <= 600 for pattern in self.excepted), "a pattern of except has 1 to 600 characters"
+        )
+        require(self.within is None or decimal(self.within, "within") > 0, "within of same-except must be positive")
+
+    def instances(self, context: Context) -> list[Instance]:
+        excepted = self._excepted(context)
+        manifest, _ = base_manifest(self.base, context)
+        compare_frames(context.manifest, manifest, excepted)
+        kept = [tensor for tensor in context.manifest.tensors if tensor.name not in excepted]
+        if not kept:
+            raise PolicyError("same-except: the patterns of except leave no tensor to compare")
+        return [self._instance(pair) for pair in pairs(self.base, context, kept)]
+
+    def _excepted(self, context: Context) -> set[str]:
+        """Canonical names. Raises PolicyError if a pattern matches nothing, or a name is matched twice."""
+        manifest = context.manifest
+        names = [*context.tensors, *manifest.tied, *(entry.name for entry in manifest.excluded)]
+        found: set[str] = set()
+        for pattern in self.excepted:
+            matched = {manifest.tied.get(name, name) for name in select(pattern, names)}
+            if matched & found:
+                raise PolicyError(f"same-except: {quote(min(matched & found))} is matched by two patterns of except")
+            found |= matched
+        return found
+
+    def _instance(self, pair: Pair) -> Instance:
+        gap = abs(pair.tensor.scale - pair.base.scale)
+        spec = SameSpec(pair, 2 ** (gap - 1) if gap else 0)
+        claimed = pair.rounding + Fraction(spec.bound) / Fraction(2) ** pair.scale
+        if self.within is not None and claimed > decimal(self.within, "within"):
+            raise StatementError(
+                f"same-except: the copies of {pair.tensor.name} are too coarse to compare within {self.within};"
+                f" their rounding allows {float(claimed):.3g}: commit again with finer scales"
+            )
+        g = GraphBuilder("same-except", self.version)
+        assert_within(g, pair, spec.bound, spec.name)
+        return Instance(pair.tensor.name, "max |W - W0|", "<=", f"{float(claimed):.6g}", g.graph(), spec)
+
+
+def compare_frames(audited: Manifest, base: Manifest, excepted: set[str]) -> None:
+    """What manifests alone decide: the same names, the same integer tensors, the same ties, outside `excepted`.
+
+    Raises:
+        StatementError: the models differ there.
+    """
+    own = {entry.name: (entry.dtype, entry.shape, entry.sha256) for entry in audited.excluded}
+    other = {entry.name: (entry.dtype, entry.shape, entry.sha256) for entry in base.excluded}
+    for name in sorted(own.keys() | other.keys()):
+        if name not in excepted and own.get(name) != other.get(name):
+            raise StatementError(f"same-except: the integer tensor {quote(name)} is not that of the base model")
+    known = {tensor.name for tensor in audited.tensors} | set(audited.tied)
+    for name in [*(tensor.name for tensor in base.tensors), *base.tied]:
+        if name not in known | own.keys() | excepted:
+            raise StatementError(f"same-except: the base model's tensor {quote(name)} is missing in the audited model")

@@ -1,0 +1,1 @@
+"""Certificates, one module for each check that needs its own numerics; see `registry`."""
