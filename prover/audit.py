@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from circuits.checks.base import Context, Instance
+from circuits.checks.bases import Matrix
 from circuits.compiled import PolicyStatements
 from circuits.evaluate import Evaluation, check, disclosed
 from circuits.evaluate import Witness as Atoms
+from circuits.manifest import Manifest
 from circuits.policy import Policy
 from circuits.program import Advice, Integers
 from prover.argument.engine import FalseStatementError, Witness
@@ -22,7 +24,7 @@ from prover.certificates.registry import CERTIFIERS
 from prover.commit import CommittedModel, ModelIntegers
 from prover.ledger import PROOF, Ledger
 from prover.progress import Progress
-from verifier.argument.audit import Audit
+from verifier.argument.audit import Audit, Bases
 from verifier.argument.program.regions import MULTIPLICITIES, limb_values, multiplicities
 from verifier.argument.statement import open_transcript
 from verifier.bundle import Bundle
@@ -60,12 +62,16 @@ class Certified:
         return [row for row in self.rows if not row.passed]
 
 
-def certify(models: Sequence[ModelIntegers], policy: Policy, progress: Progress) -> Certified:
+def certify(
+    models: Sequence[ModelIntegers], policy: Policy, progress: Progress, context: Context | None = None
+) -> Certified:
     """Measure every statement of a policy and compute its certificates. Nothing is proved.
+
+    `models`: the audited one, then the base models of the context that are committed, in its order.
 
     Raises PolicyError or StatementError if the policy does not fit the model.
     """
-    statements = PolicyStatements.of(policy, Context(models[0].manifest))
+    statements = PolicyStatements.of(policy, context or Context(models[0].manifest))
     access = Access(tuple(models))
     rows: list[Measured] = []
     certificates: dict[str, Integers] = {}
@@ -130,10 +136,24 @@ def program_witness(advice: Sequence[Advice], values: Evaluation) -> Witness:
     return {**cells, MULTIPLICITIES: multiplicities(advice, cells)} if advice else {}
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A committed model that a proof opens, with its ledger."""
+
+    model: CommittedModel
+    ledger: Ledger
+
+
 def audit_model(
-    model: CommittedModel, policy: Policy, nonce: bytes, ledger: Ledger, kernels: Kernels, progress: Progress
+    audited: Opened,
+    policy: Policy,
+    nonce: bytes,
+    kernels: Kernels,
+    progress: Progress,
+    bases: Mapping[str, Opened] | None = None,
+    public: Mapping[str, tuple[Manifest, Mapping[str, Matrix]]] | None = None,
 ) -> Bundle:
-    """Prove a policy: check that it fits, reserve one opening, certify, prove.
+    """Prove a policy: check that it fits, reserve one opening of every commitment, certify, prove.
 
     The opening is reserved before anything about the weights is looked at, so that refusals cost one: otherwise a
     verifier could learn a value from refusals alone. `measure` is free, and for the owner's eyes.
@@ -141,24 +161,42 @@ def audit_model(
     Raises PolicyError, StatementError, SoundnessError (nothing reserved), BudgetError, FalseStatementError,
     CertificateError.
     """
-    draft = Audit(policy, model.commitment)
-    preflight(Audit(policy, model.commitment, (0,) * draft.expected_values))
-    open_transcript(Audit(policy, model.commitment), nonce)
-    ledger.reserve(PROOF, f"policy {policy.digest.hex()} nonce {nonce.hex()}")
-    certified = certify([model.integers], policy, progress)
+    opened = [audited, *(bases or {}).values()]
+    given = Bases({name: base.model.commitment for name, base in (bases or {}).items()}, public or {})
+    commitment = audited.model.commitment
+    draft = Audit(policy, commitment, (), given)
+    open_transcript(draft, nonce)
+    blank = replace(draft, values=tuple(least_values(draft)))
+    share_statements(draft, blank)
+    preflight(blank)
+    for one in opened:
+        one.ledger.reserve(PROOF, f"policy {policy.digest.hex()} nonce {nonce.hex()}")
+    integers = [one.model.integers for one in opened]
+    certified = certify(integers, policy, progress, given.context(commitment))
     require_passed(certified)
-    values = Evaluation(draft.statements.program, atoms([model.integers], certified.certificates))
+    program = draft.statements.program
+    values = Evaluation(program, atoms(integers, certified.certificates))
     with progress.stage("evaluate"):
-        failing = check(draft.statements.program, values)
+        failing = check(program, values)
         if failing:
             raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
-        published = disclosed(draft.statements.program, values)
+        published = disclosed(program, values)
         flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
-        statement = Audit(policy, model.commitment, flat)
-        # the two statements have equal programs, but the prover's values belong to the objects of this one
-        statement.__dict__.update(statements=draft.statements, compiled=draft.compiled)
+        statement = replace(draft, values=flat)
+        share_statements(draft, statement)
         witness = program_witness(draft.compiled.advice, values)
     with progress.stage("prove"):
         data = ProgramData(kernels, values.__getitem__)
-        proof = prove(statement, kernels, [model.data], witness, nonce, program=data)
-    return Bundle(model.commitment.id, policy.digest, nonce, statement.disclosed, proof)
+        proof = prove(statement, kernels, [one.model.data for one in opened], witness, nonce, program=data)
+    return Bundle(commitment.id, policy.digest, nonce, statement.disclosed, proof)
+
+
+def least_values(statement: Audit) -> list[int]:
+    """Some integers that a policy could disclose."""
+    atoms_ = statement.statements.published.values()
+    return [atom.low for atom in atoms_ for _ in range(int(np.prod(atom.shape, dtype=np.int64)))]
+
+
+def share_statements(source: Audit, target: Audit) -> None:
+    """Let two audits of one policy have the same compiled program: the values of tensors are looked up by identity."""
+    target.__dict__.update(statements=source.statements, compiled=source.compiled)

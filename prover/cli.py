@@ -9,16 +9,17 @@ import click
 
 from circuits.errors import VerificationError
 from circuits.policy import Policy
-from prover.audit import audit_model, certify
+from prover.audit import Opened, audit_model, certify
 from prover.checkpoints import open_checkpoint
 from prover.commit import CommittedModel, commit_model, prove_validity, read_integers, recommit
 from prover.directory import OwnerFolder, new_folder, replace_file, write_file, write_secret
 from prover.kernel_choice import DEVICES, choose_kernels
 from prover.ledger import LEDGER_FILE, PROOF, VALIDITY, Ledger
 from prover.progress import Progress
+from verifier.argument.commitment import Commitment
 from verifier.argument.derive import describe
-from verifier.console import REJECTED, command, emit, parse_nonce, stop
-from verifier.decision import COMMITMENT_FILE, VALIDITY_FILE
+from verifier.console import REJECTED, BaseModelType, NamedPath, base_file_option, command, emit, parse_nonce, stop
+from verifier.decision import COMMITMENT_FILE, VALIDITY_FILE, BaseFiles, measure_context
 
 PATH = click.Path(path_type=Path)
 device_option = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
@@ -37,17 +38,25 @@ def main() -> None:
 @click.option(
     "--proofs", type=click.IntRange(1, 1 << 20), default=64, show_default=True, help="Proofs to allow for, ever."
 )
+@click.option("--like", type=PATH, help="A folder whose shape to share, so that both can be opened in one proof.")
 @click.option("--scale", type=click.IntRange(-40, 60), help="A coarser fixed-point scale for all tensors.")
 @device_option
 @json_option
 @command
-def commit(model: Path, out: Path, proofs: int, scale: int | None, device: str, as_json: bool) -> None:
+def commit(
+    model: Path, out: Path, proofs: int, like: Path | None, scale: int | None, device: str, as_json: bool
+) -> None:
     """Commit to MODEL (.safetensors, .onnx, .pt) and prove the commitment valid."""
     progress = Progress.terminal()
     checkpoint = open_checkpoint(model)
+    parameters = None if like is None else Commitment.read(like / COMMITMENT_FILE).parameters
+    if parameters is not None:
+        proofs = parameters.proofs
     with new_folder(out) as folder:
         kernels = choose_kernels(device)
-        committed = commit_model(checkpoint, kernels, proofs=proofs, scales=scale, progress=progress)
+        committed = commit_model(
+            checkpoint, kernels, proofs=proofs, scales=scale, parameters=parameters, progress=progress
+        )
         commitment = committed.commitment
         write_secret(folder, commitment, committed.seed)
         ledger = Ledger.create(folder / LEDGER_FILE, commitment.id, proofs)
@@ -84,18 +93,37 @@ def rebuild(folder: OwnerFolder, model: Path, device: str, progress: Progress) -
     return committed
 
 
+def open_model(folder: Path, model: Path, device: str, progress: Progress) -> Opened:
+    """An owner's folder with its checkpoint, ready to be opened."""
+    owner = OwnerFolder.open(folder)
+    ledger = owner.ledger
+    return Opened(rebuild(owner, model, device, progress), ledger)
+
+
 @main.command(name="measure")
 @click.argument("model", type=PATH)
 @click.option("--policy", "policy_file", type=PATH, required=True)
+@click.option("--base", type=NamedPath(), multiple=True, help="A base model that will be committed: NAME=MODEL.")
+@base_file_option
 @device_option
 @json_option
 @command
-def measure_command(model: Path, policy_file: Path, device: str, as_json: bool) -> None:
+def measure_command(
+    model: Path,
+    policy_file: Path,
+    base: tuple[tuple[str, Path], ...],
+    base_file: tuple[Path, ...],
+    device: str,
+    as_json: bool,
+) -> None:
     """Every check of a policy in the clear, values beside thresholds. Nothing is proved or published."""
     policy = Policy.read(policy_file)
     progress = Progress.terminal()
-    integers = read_integers(open_checkpoint(model), choose_kernels(device), progress)
-    certified = certify([integers], policy, progress)
+    kernels = choose_kernels(device)
+    integers = read_integers(open_checkpoint(model), kernels, progress)
+    others = {name: read_integers(open_checkpoint(path), kernels, progress) for name, path in base}
+    context = measure_context(integers.manifest, {name: other.manifest for name, other in others.items()}, base_file)
+    certified = certify([integers, *others.values()], policy, progress, context)
     if as_json:
         emit([vars(row) for row in certified.rows])
     else:
@@ -116,23 +144,33 @@ def measure_command(model: Path, policy_file: Path, device: str, as_json: bool) 
 @click.option("--model", type=PATH, required=True, help="The checkpoint that was committed.")
 @click.option("--policy", "policy_file", type=PATH, required=True)
 @click.option("--out", type=PATH, required=True, help="The bundle to write.")
+@click.option("--base", type=BaseModelType(), multiple=True, help="A committed base model: NAME=DIR=MODEL.")
+@base_file_option
 @click.option("--nonce", help="The verifier's nonce in hex; a random one without it (freshness is then not shown).")
 @device_option
 @json_option
 @command
 def audit(
-    folder: Path, model: Path, policy_file: Path, out: Path, nonce: str | None, device: str, as_json: bool
+    folder: Path,
+    model: Path,
+    policy_file: Path,
+    out: Path,
+    base: tuple[tuple[str, Path, Path], ...],
+    base_file: tuple[Path, ...],
+    nonce: str | None,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Prove a policy for the commitment in DIR; costs one of its proofs."""
     progress = Progress.terminal()
     handed_out = parse_nonce(nonce) or os.urandom(32)
     policy = Policy.read(policy_file)
-    owner = OwnerFolder.open(folder)
-    ledger = owner.ledger
-    committed = rebuild(owner, model, device, progress)
-    bundle = audit_model(committed, policy, handed_out, ledger, choose_kernels(device), progress)
+    audited = open_model(folder, model, device, progress)
+    bases = {name: open_model(place, checkpoint, device, progress) for name, place, checkpoint in base}
+    public = BaseFiles({}, base_file).load(audited.model.commitment).public
+    bundle = audit_model(audited, policy, handed_out, choose_kernels(device), progress, bases, public)
     replace_file(out, bundle.to_bytes())
-    left = ledger.remaining(PROOF)
+    left = audited.ledger.remaining(PROOF)
     if as_json:
         emit(
             {

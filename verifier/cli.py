@@ -8,8 +8,8 @@ import click
 
 from circuits.policy import Policy, schema
 from verifier.bundle import Bundle
-from verifier.console import command, emit, parse_nonce
-from verifier.decision import Decision, decide
+from verifier.console import base_file_option, base_option, command, emit, parse_nonce
+from verifier.decision import BaseFiles, Decision, decide
 
 FILE = click.Path(path_type=Path)
 
@@ -25,13 +25,25 @@ def main() -> None:
 @click.argument("bundle", type=FILE)
 @click.option("--policy", "policy_file", type=FILE, required=True, help="The policy file that was asked for.")
 @click.option("--nonce", help="The nonce that you handed out, in hex.")
+@base_option
+@base_file_option
 @click.option("--account", is_flag=True, help="Print the soundness account, term by term.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 @command
-def verify(folder: Path, bundle: Path, policy_file: Path, nonce: str | None, account: bool, as_json: bool) -> None:
+def verify(
+    folder: Path,
+    bundle: Path,
+    policy_file: Path,
+    nonce: str | None,
+    base: tuple[tuple[str, Path], ...],
+    base_file: tuple[Path, ...],
+    account: bool,
+    as_json: bool,
+) -> None:
     """Check BUNDLE against the commitment in DIR and a policy. Exit 0 accepted, 1 rejected, 3 malformed."""
     handed_out = parse_nonce(nonce)
-    decision = decide(folder, Bundle.read(bundle), Policy.read(policy_file), handed_out)
+    bases = BaseFiles(dict(base), base_file)
+    decision = decide(folder, Bundle.read(bundle), Policy.read(policy_file), handed_out, bases=bases)
     if as_json:
         emit(decision.report())
     else:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec
 
 import click
@@ -66,6 +67,37 @@ def command(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
             function(*args, **kwargs)
 
     return wrapper
+
+
+class NamedPath(click.ParamType):  # type: ignore[type-arg]
+    """NAME=PATH: a base model under the name that the policy uses."""
+
+    name = "NAME=PATH"
+    parts = 2
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        pieces = str(value).split("=", self.parts - 1)
+        if len(pieces) != self.parts or not all(pieces):
+            self.fail(f"{value!r} is not of the form {self.name}", param, ctx)
+        return (pieces[0], *map(Path, pieces[1:]))
+
+
+class BaseModelType(NamedPath):
+    """NAME=DIR=MODEL: a committed base model, its folder and its checkpoint."""
+
+    name = "NAME=DIR=MODEL"
+    parts = 3
+
+
+base_option = click.option("--base", type=NamedPath(), multiple=True, help="A base commitment: NAME=DIR.")
+base_file_option = click.option(
+    "--base-file",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A public base model that the policy pins by SHA-256.",
+)
 
 
 def emit(data: Any) -> None:

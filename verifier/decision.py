@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from circuits.checkpoint import open_checkpoint
+from circuits.checks.base import Context
+from circuits.checks.bases import Matrix, public_base
 from circuits.compiled import PolicyStatements
-from circuits.errors import VerificationError
+from circuits.errors import PolicyError, VerificationError
 from circuits.files import read_limited
+from circuits.manifest import Manifest
 from circuits.policy import Policy
-from verifier.argument.audit import Audit
+from verifier.argument.audit import Audit, Bases
 from verifier.argument.commitment import Commitment
 from verifier.argument.parameters import TARGET_BITS
 from verifier.argument.soundness import bits
@@ -81,8 +86,45 @@ def check_validity(folder: Path, minimum_bits: int = TARGET_BITS) -> tuple[Commi
     return commitment, verify(Validity(commitment), proof, minimum_bits=minimum_bits), len(proof)
 
 
+@dataclass(frozen=True)
+class BaseFiles:
+    """Where the base models of a policy are: folders of commitments by name, and public checkpoints."""
+
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    checkpoints: tuple[Path, ...] = ()
+
+    def load(self, commitment: Commitment, minimum_bits: int = TARGET_BITS) -> Bases:
+        """Check the validity of every base commitment and quantise every public file."""
+        committed = {name: check_validity(folder, minimum_bits)[0] for name, folder in self.folders.items()}
+        return Bases(committed, public_bases(self.checkpoints, commitment.manifest))
+
+
+def public_bases(checkpoints: Sequence[Path], audited: Manifest) -> dict[str, tuple[Manifest, Mapping[str, Matrix]]]:
+    """Public base models, quantised, by the SHA-256 of their one file. Raises FormatError or PolicyError."""
+    public = {}
+    for path in checkpoints:
+        manifest, integers = public_base(open_checkpoint(path), audited)
+        digests = list(manifest.files.values())
+        if len(digests) != 1:
+            raise PolicyError(f"{path} has {len(digests)} files; a public base model is one file")
+        public[digests[0]] = (manifest, integers)
+    return public
+
+
+def measure_context(audited: Manifest, bases: Mapping[str, Manifest], checkpoints: Sequence[Path]) -> Context:
+    """The public facts of an audit that has not been committed to yet."""
+    public = public_bases(checkpoints, audited)
+    manifests = {**bases, **{key: manifest for key, (manifest, _) in public.items()}}
+    return Context(audited, manifests, {key: integers for key, (_, integers) in public.items()})
+
+
 def decide(
-    folder: Path, bundle: Bundle, policy: Policy, nonce: bytes | None, minimum_bits: int = TARGET_BITS
+    folder: Path,
+    bundle: Bundle,
+    policy: Policy,
+    nonce: bytes | None,
+    minimum_bits: int = TARGET_BITS,
+    bases: BaseFiles | None = None,
 ) -> Decision:
     """Accept or raise.
 
@@ -99,7 +141,8 @@ def decide(
         raise VerificationError("the bundle was made for another policy")
     if nonce is not None and bundle.nonce != nonce:
         raise VerificationError("the bundle was made for another nonce")
-    statement = Audit(policy, commitment, bundle.disclosed)
+    loaded = (bases or BaseFiles()).load(commitment, minimum_bits)
+    statement = Audit(policy, commitment, bundle.disclosed, loaded)
     audit = verify(statement, bundle.proof, bundle.nonce, minimum_bits=minimum_bits)
     seconds = {"validity": middle - start, "audit": time.perf_counter() - middle}
     return Decision(

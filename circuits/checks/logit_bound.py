@@ -97,8 +97,8 @@ class LogitBound(Check):
     version: ClassVar[int] = 1
     strength: ClassVar[str] = "theorem"
     does_not_mean: ClassVar[str] = (
-        "Bounded logits can still be confidently wrong; the bound is about exact arithmetic and a model whose last steps"
-        " are the named normalisation and unembedding, without further scaling."
+        "Bounded logits can still be confidently wrong; the bound is about exact arithmetic and a model whose last"
+        " steps are the named normalisation and unembedding, without further scaling."
     )
 
     def validate_values(self) -> None:
@@ -202,7 +202,7 @@ def log2_floor(value: Fraction) -> int:
 
 
 def ratio_below(value: Fraction, bits: int) -> tuple[int, int]:
-    """(a, b) with a / b <= value, a < 2^bits, b <= 2^61 a power of two; within 2^(1 - bits) relatively where b allows."""
+    """(a, b) with a / b <= value, a < 2^bits, b <= 2^61 a power of two; within 2^(1 - bits) of it where b allows."""
     shift = min(max(0, bits - 1 - log2_floor(value)), MAX_SHIFT)
     return min(floor(value * 2**shift), (1 << bits) - 1), 1 << shift
 

@@ -90,7 +90,13 @@ class SameExcept(Check):
             )
         g = GraphBuilder("same-except", self.version)
         assert_within(g, pair, spec.bound, spec.name)
-        return Instance(pair.tensor.name, "max |W - W0|", "<=", f"{float(claimed):.6g}", g.graph(), spec)
+        return Instance(pair.tensor.name, "max |W - W0|", "<=", dyadic(claimed), g.graph(), spec)
+
+
+def dyadic(value: Fraction) -> str:
+    """A fraction whose denominator is a power of two, exactly: "3/2^13"."""
+    log = value.denominator.bit_length() - 1
+    return f"{value.numerator}/2^{log}" if log else str(value.numerator)
 
 
 def compare_frames(audited: Manifest, base: Manifest, excepted: set[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from prover.argument.kernels.interface import Array, Gates, Kernels, Layer, Leaves, Runs
 from prover.argument.opening import ProverOpening
 from prover.argument.program import ProverWave
-from verifier.argument.field import ONE, X2, ZERO, K, Words, f_add, f_sub, k_list, k_scale, k_sum, lift
+from verifier.argument.field import ONE, X2, ZERO, K, P, Words, f_add, f_sub, k_list, k_scale, k_sum, lift
 from verifier.argument.forms import Term, dense, eq_factors, prefix_sum
 from verifier.argument.workers import (
     CellFractions,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from verifier.argument.program.waves import Item
 
 EQ_LOW_VARIABLES = 12
+HALF_FIELD = np.uint64(P // 2)
 Source = Layer | Gates | tuple[Leaves, int]
 
 
@@ -139,6 +140,21 @@ def piece_layer(engine: ProvingEngine, spec: PieceFractions) -> Layer:
     return Layer(engine.kernels.upload(p), engine.kernels.upload(q), count)
 
 
+def lookup_leaves(engine: ProvingEngine, spec: PieceFractions, lookups: Sequence[LookupPiece]) -> Leaves:
+    """The leaves of a tree of lookups only: the looked-up integers side by side, as if they were committed cells."""
+    count = max(piece.position + piece.size for piece in lookups)
+    keys = np.zeros(count, np.int32)
+    for piece in lookups:
+        cells = field_cells(engine, piece.oracle, piece.address, piece.size)
+        signed = np.where(cells > HALF_FIELD, cells - np.uint64(P), cells).astype(np.int64)
+        keys[piece.position : piece.position + piece.size] = piece.offset + piece.sign * signed
+    ordered = sorted(lookups, key=lambda piece: piece.position)
+    start = np.array([piece.position for piece in ordered], np.int64)
+    stop = start + np.array([piece.size for piece in ordered], np.int64)
+    runs = Runs(start, stop, np.full(len(ordered), spec.identity, np.int64))
+    return engine.kernels.cell_leaves(engine.kernels.upload(keys), runs, spec.alpha)
+
+
 def field_cells(engine: ProvingEngine, oracle: Oracle, address: int, size: int) -> Words:
     """Committed cells as field elements on the host."""
     flat = engine.cells(oracle).reshape(-1)[address : address + size]
@@ -223,6 +239,11 @@ class ProverWorkers(Workers):
     def tree(self, spec: CellFractions | PieceFractions) -> TreeWorker:
         engine = self._engine
         if isinstance(spec, PieceFractions):
+            lookups = [piece for piece in spec.pieces if isinstance(piece, LookupPiece)]
+            if len(lookups) == len(spec.pieces) and spec.depth >= 2:
+                leaves = lookup_leaves(engine, spec, lookups)
+                if leaves.count > 2:
+                    return ProverTree(engine.kernels, spec.depth, leaves)
             return ProverTree(engine.kernels, spec.depth, piece_layer(engine, spec))
         cells = engine.cells(spec.oracle).reshape(-1)
         leaves = engine.kernels.cell_leaves(cells, Runs(spec.start, spec.stop, spec.group), spec.alpha)

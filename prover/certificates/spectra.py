@@ -10,10 +10,12 @@ import numpy as np
 
 from circuits.checks.base import Instance
 from circuits.checks.no_ablated_direction import COARSE_LOG, AblationSpec
+from circuits.checks.no_single_direction_edit import EditSpec
 from circuits.checks.smallest_singular_value import SmallestSpec
 from circuits.checks.spectral_norm import WITNESS_LOG, LowerSpec, UpperSpec
 from circuits.checks.stable_rank import DENOMINATOR, StableRankSpec
 from prover.certificates.base import Access, Certificate, CertificateError, Integers
+from prover.certificates.differences import difference, in_weights
 from prover.certificates.linear_algebra import eigenvalues, gram_of, top_eigenvector
 from prover.certificates.positive import psd_advice
 
@@ -130,6 +132,35 @@ def no_ablated_direction(instance: Instance, access: Access) -> Certificate:
         return Certificate(number(clean), False, number(needed))
     x = total - identity(len(total), least)
     return Certificate(number(clean), True, number(needed), {**advice, **psd_advice(x, spec.sizes, "writers", RELAX)})
+
+
+def no_single_direction_edit(instance: Instance, access: Access) -> Certificate:
+    """(bound - slack) I - sum_l c_l d_l d_l^T >= 0 with c_l nearest to 2^k / S_l."""
+    spec: EditSpec = instance.spec
+    unit = 1 << spec.unit_log
+    total = np.zeros((spec.sizes.size, spec.sizes.size), np.int64)
+    value = np.zeros(total.shape)
+    advice: dict[str, Integers] = {}
+    for index, ((pair, axis), least, top) in enumerate(zip(spec.pairs, spec.floors, spec.largest_scale, strict=True)):
+        gram = gram_of(difference(pair, access), axis)
+        square = int(np.trace(gram))
+        if square < least:
+            return Certificate(f"|D| = {in_weights(pair, sqrt(square))}", False, in_weights(pair, sqrt(least)))
+        scale = round(Fraction(unit, square))
+        low, high = scale * (square >> COARSE_LOG << COARSE_LOG), scale * (((square >> COARSE_LOG) + 1) << COARSE_LOG)
+        if not (1 <= scale <= top and 127 * unit <= 128 * low and 128 * high <= 129 * unit):
+            raise CertificateError(f"the change of {pair.tensor.name} cannot be normalised; raise norm_at_least")
+        advice[f"scale/{index}"] = np.array(scale, np.int64)
+        total += scale * gram
+        value += gram / square
+    largest = float(eigenvalues(total.astype(np.float64))[-1])
+    most = spec.bound - spec.sizes.slack
+    share = float(eigenvalues(value)[-1]) / len(spec.pairs)
+    needed = share * most / largest
+    if largest > most:
+        return Certificate(number(share), False, number(needed))
+    x = identity(len(total), most) - total
+    return Certificate(number(share), True, number(needed), {**advice, **psd_advice(x, spec.sizes, "changes", RELAX)})
 
 
 def precision_hint(square: int, entries: int) -> str:

@@ -5,20 +5,41 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from circuits.checks.base import Context
+from circuits.checks.bases import Matrix
 from circuits.compiled import PolicyStatements
 from circuits.errors import StatementError, VerificationError
+from circuits.manifest import Manifest
 from circuits.policy import Policy
 from circuits.program import Integers
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Engine
 from verifier.argument.program.script import CompiledProgram, ProgramScript
 from verifier.argument.statement import Statement
+
+
+@dataclass(frozen=True)
+class Bases:
+    """Base models that a policy compares with, by the keys that it uses.
+
+    Attributes:
+        committed: commitments whose validity this verifier has accepted.
+        public: files that the verifier has quantised itself: SHA-256 (hex) -> (manifest, integers by tensor).
+    """
+
+    committed: Mapping[str, Commitment] = field(default_factory=dict)
+    public: Mapping[str, tuple[Manifest, Mapping[str, Matrix]]] = field(default_factory=dict)
+
+    def context(self, commitment: Commitment) -> Context:
+        """The public facts of an audit of `commitment`."""
+        manifests = {name: base.manifest for name, base in self.committed.items()}
+        manifests.update({digest: manifest for digest, (manifest, _) in self.public.items()})
+        return Context(commitment.manifest, manifests, {key: integers for key, (_, integers) in self.public.items()})
 
 
 @dataclass(frozen=True)
@@ -32,12 +53,13 @@ class Audit(Statement):
     policy: Policy
     commitment: Commitment
     values: tuple[int, ...] = ()
+    bases: Bases = Bases()
 
     kind = "audit/v1"
 
     @property
     def commitments(self) -> tuple[Commitment, ...]:
-        return (self.commitment,)
+        return (self.commitment, *self.bases.committed.values())
 
     @property
     def disclosed(self) -> tuple[int, ...]:
@@ -45,13 +67,14 @@ class Audit(Statement):
 
     @cached_property
     def statements(self) -> PolicyStatements:
-        return PolicyStatements.of(self.policy, Context(self.commitment.manifest))
+        return PolicyStatements.of(self.policy, self.bases.context(self.commitment))
 
     @cached_property
     def compiled(self) -> CompiledProgram:
         if self.statements.program.tallies:
             raise StatementError(
-                "this version proves no fresh histograms: choose tensors that are whole histogram groups (see the manifest)"
+                "this version proves no fresh histograms: choose tensors that are whole histogram groups"
+                " (the manifest lists them)"
             )
         return CompiledProgram.of(self.statements.program)
 
