@@ -115,7 +115,6 @@ def contraction(
         if isinstance(scalar, Constant) and scalar.array.size == 1:
             factor = int(scalar.array.flat[0])
             axes = tuple(axis for axis, label in enumerate(own) if label not in output)
-            # Bounds of the sum before the factor: exact division, since the interval may come from other knowledge.
             count = math.prod(value.shape[axis] for axis in axes)
             reduced = summed(value, axes, count * value.low, count * value.high)
             kept = [label for label in own if label in output]

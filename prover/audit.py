@@ -14,7 +14,7 @@ from circuits.evaluate import Evaluation, check, disclosed
 from circuits.evaluate import Witness as Atoms
 from circuits.manifest import Manifest
 from circuits.policy import Policy
-from circuits.program import Advice, Integers
+from circuits.program import Integers
 from prover.argument.engine import FalseStatementError, Witness
 from prover.argument.kernels.interface import Kernels
 from prover.argument.program import ProgramData
@@ -26,6 +26,7 @@ from prover.ledger import PROOF, Ledger
 from prover.progress import Progress
 from verifier.argument.audit import Audit, Bases
 from verifier.argument.program.regions import MULTIPLICITIES, limb_values, multiplicities
+from verifier.argument.program.script import CompiledProgram
 from verifier.argument.statement import open_transcript
 from verifier.bundle import Bundle
 
@@ -128,12 +129,14 @@ def require_passed(certified: Certified) -> None:
     )
 
 
-def program_witness(advice: Sequence[Advice], values: Evaluation) -> Witness:
-    """The advice cells of a program by region name, and the multiplicities of their table."""
+def program_witness(compiled: CompiledProgram, values: Evaluation) -> Witness:
+    """The advice cells of a program by region name, the multiplicities of their table, and fresh histograms."""
     cells: dict[str, Integers] = {}
-    for atom in advice:
+    for atom in compiled.advice:
         cells.update(limb_values(atom, values[atom]))
-    return {**cells, MULTIPLICITIES: multiplicities(advice, cells)} if advice else {}
+    if compiled.advice:
+        cells[MULTIPLICITIES] = multiplicities(compiled.advice, cells)
+    return {**cells, **{tally.counts.name: values[tally.counts] for tally in compiled.program.tallies}}
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def audit_model(
         flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
         statement = replace(draft, values=flat)
         share_statements(draft, statement)
-        witness = program_witness(draft.compiled.advice, values)
+        witness = program_witness(draft.compiled, values)
     with progress.stage("prove"):
         data = ProgramData(kernels, values.__getitem__)
         proof = prove(statement, kernels, [one.model.data for one in opened], witness, nonce, program=data)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from circuits.errors import FormatError
+from circuits.errors import BudgetError, FormatError
 from prover.argument.randomness import SEED_BYTES
 from prover.ledger import LEDGER_FILE, Ledger
 from verifier.argument.commitment import Commitment
@@ -32,7 +32,13 @@ class OwnerFolder:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.path / LEDGER_FILE, self.commitment.id)
+        """The ledger. Raises BudgetError if it is missing, another commitment's, or allows more than the hiding
+        does."""
+        ledger = Ledger(self.path / LEDGER_FILE, self.commitment.id)
+        parameters = self.commitment.parameters
+        if ledger.proofs > min(parameters.proofs, parameters.hiding // parameters.queries - 2):
+            raise BudgetError(f"the ledger of {self.path} allows more proofs than the commitment hides; recommit")
+        return ledger
 
     @staticmethod
     def open(path: Path) -> OwnerFolder:

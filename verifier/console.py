@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ def exit_code(error: WeightproofError) -> int:
 def reported(as_json: bool) -> Iterator[None]:
     """Turn errors of the tree into a message, a JSON verdict if asked, and the exit code."""
     try:
+        # a terminated command unwinds, so that nothing half-written stays behind
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         yield
     except WeightproofError as error:
         code = exit_code(error)

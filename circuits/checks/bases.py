@@ -67,6 +67,12 @@ class Pair:
     public: Matrix | None = field(default=None, repr=False)
 
     @property
+    def label(self) -> str:
+        """For reports: the name, or both if they differ."""
+        own, other = self.tensor.name, self.base.name
+        return own if own == other else f"{own} against {other}"
+
+    @property
     def scale(self) -> int:
         """M: differences are counted in units of 2^-M."""
         return max(self.tensor.scale, self.base.scale)
@@ -113,7 +119,8 @@ def base_manifest(base: Base, context: Context) -> tuple[Manifest, int]:
 
 
 def pairs(base: Base, context: Context, tensors: Sequence[TensorEntry]) -> list[Pair]:
-    """Every tensor beside the base's of the same name (or of a name that is tied to it).
+    """Every tensor beside the base's of the same name. A tensor of several names (tied) stands beside each of the
+    base's tensors that have these names: once if they are tied there too.
 
     Raises:
         PolicyError: the base is not given, or lacks a tensor of this name and shape.
@@ -121,19 +128,33 @@ def pairs(base: Base, context: Context, tensors: Sequence[TensorEntry]) -> list[
     """
     manifest, commitment = base_manifest(base, context)
     known = {tensor.name: tensor for tensor in manifest.tensors}
+    names: dict[str, list[str]] = {}
+    for alias, name in context.manifest.tied.items():
+        names.setdefault(name, []).append(alias)
     found = []
     for tensor in tensors:
-        other = known.get(manifest.tied.get(tensor.name, tensor.name))
-        if other is None or other.shape != tensor.shape:
-            what = "has no such tensor" if other is None else f"has it with shape {other.shape}"
-            raise PolicyError(f"tensor {quote(tensor.name)} {tensor.shape} cannot be compared: the base model {what}")
-        if abs(tensor.scale - other.scale) > MAX_GAP:
-            raise StatementError(
-                f"tensor {quote(tensor.name)}: scales {tensor.scale} and {other.scale} of the two models lie more than"
-                f" {MAX_GAP} apart; commit with a scale for this tensor (one of zeros takes any)"
-            )
-        found.append(Pair(tensor, other, commitment, _public(base, context, other)))
+        own = [tensor.name, *names.get(tensor.name, [])]
+        others = list(dict.fromkeys(manifest.tied.get(name, name) for name in own))
+        counterparts = [known[name] for name in others if name in known]
+        if not counterparts:
+            raise PolicyError(f"tensor {quote(tensor.name)} cannot be compared: the base model has no such tensor")
+        for other in counterparts:
+            _check_pair(tensor, other)
+            found.append(Pair(tensor, other, commitment, _public(base, context, other)))
     return found
+
+
+def _check_pair(tensor: TensorEntry, other: TensorEntry) -> None:
+    if other.shape != tensor.shape:
+        raise PolicyError(
+            f"tensor {quote(tensor.name)} {tensor.shape} cannot be compared: the base model has it with shape"
+            f" {other.shape}"
+        )
+    if abs(tensor.scale - other.scale) > MAX_GAP:
+        raise StatementError(
+            f"tensor {quote(tensor.name)}: scales {tensor.scale} and {other.scale} of the two models lie more than"
+            f" {MAX_GAP} apart; commit with a scale for this tensor (one of zeros takes any)"
+        )
 
 
 def _public(base: Base, context: Context, tensor: TensorEntry) -> Matrix | None:

@@ -144,7 +144,7 @@ class ChangeBudget(Check):
 
 def label(group: Sequence[Pair]) -> str:
     """The tensors of a group, for reports."""
-    return group[0].tensor.name if len(group) == 1 else f"{len(group)} tensors together"
+    return group[0].label if len(group) == 1 else f"{len(group)} tensors together"
 
 
 def shift_for(pair: Pair) -> int:

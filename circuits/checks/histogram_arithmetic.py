@@ -1,15 +1,15 @@
-"""Arithmetic on the histogram of a set of weights: one formula gives the statement graph and, with data, the certificate.
+"""Arithmetic on the histogram of a set of weights: one formula gives the graph and, with data, the certificate.
 
-`Work` writes a graph. Where the owner's counts are known it carries the value of every scalar along, so that the numbers
-asked from the prover (`hint`) are computed by the formula that the verifier compiles: the two cannot drift apart. Sums of
-cubes and fourth powers do not fit 62 bits and are `Wide`: a list of limbs in base 2^b, b fixed by the number of weights.
-A carry writes a limb x as 2^b q + r with advice q and r; any such q and r are right, so nothing rests on their ranges.
-Source: statements.md, sections 2 and 3.
+`Work` writes a graph. Where the owner's counts are known it carries the value of every scalar along, so that the
+numbers asked from the prover (`hint`) are computed by the formula that the verifier compiles: the two cannot drift
+apart. Sums of cubes and fourth powers do not fit 62 bits and are `Wide`: a list of limbs in base 2^b, b fixed by the
+number of weights. A carry writes a limb x as 2^b q + r with advice q and r; any such q and r are right, so nothing
+rests on their ranges. Source: statements.md, sections 2 and 3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -124,12 +124,17 @@ class Work:
 
     def hint(self, name: str, low: int, high: int, value: Callable[[], int]) -> Scalar:
         """An integer from the prover in [low, rounded_high(low, high)]; `value` computes it where weights are known."""
-        _, array = self.hints(name, (), low, high, lambda: np.array(value(), dtype=object))
-        tensor = self.g.advice(name, (), low, high)
+        # of any size until it has been compared with the range
+        tensor, array = self.hints(name, (), low, high, lambda: np.array(value(), dtype=object))
         return self.scalar(tensor, low, rounded_high(low, high), None if array is None else int(array))
 
     def hints(
-        self, name: str, shape: Shape, low: int, high: int, values: Callable[[], np.ndarray[Shape, np.dtype[np.generic]]]
+        self,
+        name: str,
+        shape: Shape,
+        low: int,
+        high: int,
+        values: Callable[[], np.ndarray[Shape, np.dtype[np.generic]]],
     ) -> tuple[Tensor, Integers | None]:
         """A tensor from the prover. Values outside the range fail the certificate and are clamped."""
         tensor = self.g.advice(name, shape, low, high)
@@ -137,7 +142,7 @@ class Work:
             return tensor, None
         found = np.asarray(values())
         self.passed &= bool(np.all(found >= low) and np.all(found <= high))
-        self.advice[name] = np.clip(found, low, high).astype(np.int64)
+        self.advice[name] = np.array(np.clip(found, low, high), dtype=np.int64)
         return tensor, self.advice[name]
 
     def at_least(self, what: str, a: Scalar, b: Scalar | int) -> None:
@@ -167,8 +172,8 @@ class Work:
         """(q, r) with x = 2^log q + r and r in [0, 2^log), as advice."""
         self._carries += 1
         name = f"carry/{self._carries}"
-        quotient = self.hint(f"{name}/high", x.low >> log, x.high >> log, lambda: _known(x) >> log)
-        remainder = self.hint(f"{name}/low", 0, (1 << log) - 1, lambda: _known(x) & ((1 << log) - 1))
+        quotient = self.hint(f"{name}/high", x.low >> log, x.high >> log, lambda: known(x) >> log)
+        remainder = self.hint(f"{name}/low", 0, (1 << log) - 1, lambda: known(x) & ((1 << log) - 1))
         self.equal(name, quotient * (1 << log) + remainder, x)
         return quotient, remainder
 
@@ -195,7 +200,7 @@ class Wide:
         """Where the weights are known."""
         if any(limb.value is None for limb in self.limbs):
             return None
-        return sum(_known(limb) << (self.work.base_log * i) for i, limb in enumerate(self.limbs))
+        return sum(known(limb) << (self.work.base_log * i) for i, limb in enumerate(self.limbs))
 
     def __add__(self, other: Wide) -> Wide:
         shorter, longer = sorted((self.limbs, other.limbs), key=len)
@@ -240,19 +245,11 @@ def constant(work: Work, value: int) -> Scalar:
     return work.scalar(work.g.constant(value), value, value, None if work.clear is None else value)
 
 
-def clear_counts(parts: Sequence[Integers]) -> Integers:
-    """The sum of histograms."""
-    return np.sum(np.stack([np.asarray(part, np.int64) for part in parts]), axis=0, dtype=np.int64)
-
-
 def _operand(x: Scalar | int) -> Operand:
     return x if isinstance(x, int) else x.tensor
 
 
-def _known(x: Scalar) -> int:
+def known(x: Scalar) -> int:
     """The value of a scalar while a certificate is computed."""
     assert x.value is not None
     return x.value
-
-
-known = _known

@@ -2,8 +2,8 @@
 
 In units of 2^-F a weight x and its committed integer t satisfy |x - t| <= 1/2; a population is a set of weights of one
 scale F. Its histogram is the sum of the exact histograms of whole groups, which validity has proved, and of a fresh one
-over the tensors that share a group with others. Every check states its claim about the real weights x and derives in its
-docstring what the counts of t must satisfy for it. Source: statements.md, sections 1 and 3.
+over the tensors that share a group with others. Every check states its claim about the real weights x and derives in
+its docstring what the counts of t must satisfy for it. Source: statements.md, sections 1 and 3.
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class Statement:
     build: Callable[[Work], None]
     needed: str = ""
 
-    def work(self, population: Population, version: int, clear: np.ndarray[tuple[int], np.dtype[np.int64]] | None) -> Work:
+    def work(
+        self, population: Population, version: int, clear: np.ndarray[tuple[int], np.dtype[np.int64]] | None
+    ) -> Work:
         """The graph, and with the owner's counts the certificate."""
         g = GraphBuilder(self.name, version)
         work = Work(g, population.histogram(g), population.entries, clear)
@@ -177,8 +179,8 @@ class HistogramCheck(Check):
         if self.disclose:
             if population.entries < SMALLEST_DISCLOSURE:
                 raise PolicyError(
-                    f"{self.check} of {population.label}: a statistic of {population.entries} weights says too much about"
-                    f" each of them; disclose needs at least {SMALLEST_DISCLOSURE} (use over: together, or a threshold)"
+                    f"{self.check} of {population.label}: a statistic of {population.entries} weights says too much of each"
+                    f" one; disclose needs at least {SMALLEST_DISCLOSURE} weights (use over: together, or a threshold)"
                 )
             out.append(self._instance(population, "=", "disclosed", self.disclosure(population)))
         return out

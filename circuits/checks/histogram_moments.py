@@ -1,25 +1,26 @@
 """Moments of a population from its histogram: an exact centre, central sums, and brackets of the standard deviation.
 
-In units of 2^-F: x_i the real weights, t_i the committed integers, e_i = x_i - t_i in [-1/2, 1/2]; m(.) means, sd(.) the
-standard deviation with 1/n. The prover names an integer c with S_1 = n c + b and |b| <= n/2, so m(t) = c + beta with
-|beta| <= 1/2. Power sums about c follow exactly from power sums about 0, whatever the size of the mean (weights of a
-normalisation layer have a mean of hundreds of standard deviations). Then A = floor(sum (t - c)^2 / n) up to one, hence
+In units of 2^-F: x_i the real weights, t_i the committed integers, e_i = x_i - t_i in [-1/2, 1/2]; m(.) means, sd(.)
+the standard deviation with 1/n. The prover names an integer c with S_1 = n c + b and |b| <= n/2, so m(t) = c + beta
+with |beta| <= 1/2. Power sums about c follow exactly from power sums about 0, whatever the size of the mean (weights of
+a normalisation layer have a mean of hundreds of standard deviations). Then A = floor(sum (t - c)^2 / n) up to one,
+hence
 
     A - 1/4 <= sd(t)^2 = sum (t - c)^2 / n - beta^2 <= A + 1,
 
 and a secret root s brackets sd(t) from the side that the claim needs. What rounding does to the real weights:
 
     |m(x) - m(t)| <= 1/2,
-    |sd(x) - sd(t)| <= sd(e) <= 1/2             (sd is a seminorm; a variable on an interval of length 1 has variance <= 1/4).
+    |sd(x) - sd(t)| <= sd(e) <= 1/2       (sd is a seminorm; on an interval of length 1 a variance is <= 1/4).
 
-The thresholds of skewness and kurtosis are compared through roots, (q sd - r)^k for public q and r: nothing is divided by
-a secret.
+The thresholds of skewness and kurtosis are compared through roots, (q sd - r)^k for public q and r: nothing is divided
+by a secret.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from math import isqrt
+from math import ceil, floor, isqrt
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Moments:
 
     def root_below(self, square: Scalar) -> Scalar:
         """s with s 2^-13 <= sd(t): 4 s^2 <= 4^13 (4 A - 1)."""
-        unit = 4**ROOT_LOG
+        unit = 1 << (2 * ROOT_LOG)
         root = self._work.hint(
             "root", 0, (1 << (16 + ROOT_LOG)) - 1, lambda: isqrt(max(0, unit * (4 * known(square) - 1)) // 4)
         )
@@ -88,24 +89,22 @@ class Moments:
 
     def root_above(self, square: Scalar) -> Scalar:
         """s with s 2^-13 >= sd(t): s^2 >= 4^13 (A + 1)."""
-        unit = 4**ROOT_LOG
-        root = self._work.hint(
-            "root", 0, (1 << (17 + ROOT_LOG)) - 1, lambda: isqrt(unit * (known(square) + 1) - 1) + 1
-        )
+        unit = 1 << (2 * ROOT_LOG)
+        root = self._work.hint("root", 0, (1 << (17 + ROOT_LOG)) - 1, lambda: isqrt(unit * (known(square) + 1) - 1) + 1)
         self._work.at_least("root", root * root, (square + 1) * unit)
         return root
 
 
 def line_below(root: Scalar, factor: Fraction, offset: Fraction, log: int) -> Scalar:
     """At most (factor * root 2^-13 - offset) 2^log, for factor >= 0 and log <= 13."""
-    slope = int(factor * 2**FACTOR_LOG)
-    return root * slope // (1 << (FACTOR_LOG + ROOT_LOG - log)) - -int(-offset * 2**log // 1)
+    slope = floor(factor * (1 << FACTOR_LOG))
+    return root * slope // (1 << (FACTOR_LOG + ROOT_LOG - log)) - ceil(offset * (1 << log))
 
 
 def line_above(root: Scalar, factor: Fraction, offset: Fraction, log: int) -> Scalar:
     """At least (factor * root 2^-13 + offset) 2^log, for factor >= 0 and log <= 13."""
-    slope = -int(-factor * 2**FACTOR_LOG // 1)
-    return (root * slope).over_rounded_up(1 << (FACTOR_LOG + ROOT_LOG - log)) + -int(-offset * 2**log // 1)
+    slope = ceil(factor * (1 << FACTOR_LOG))
+    return (root * slope).over_rounded_up(1 << (FACTOR_LOG + ROOT_LOG - log)) + ceil(offset * (1 << log))
 
 
 def power_root_below(value: Fraction, k: int) -> Fraction:

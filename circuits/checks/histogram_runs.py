@@ -1,7 +1,7 @@
 """Secret intervals of integers as bits of advice: thresholds that the owner knows and nobody else.
 
-A vector v of bits is one run of ones iff the sum of squared differences of neighbours, zeros put at both ends, is 2: every
-change costs 1. So an interval costs its bits and one sum, no comparison of neighbours.
+A vector v of bits is one run of ones iff the sum of squared differences of neighbours, zeros put at both ends, is 2:
+every change costs 1. So an interval costs its bits and one sum, no comparison of neighbours.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def inside(work: Work, low: Scalar, high: Scalar) -> Scalar:
     g = work.g
 
     def run() -> Integers:
-        return ((VALUES >= known(low)) & (VALUES <= known(high))).astype(np.int64)
+        return np.logical_and(known(low) <= VALUES, known(high) >= VALUES).astype(np.int64)
 
     bits, clear = work.hints("run", (TABLE,), 0, 1, run)
     ends = cell(work, bits, clear, 0) + cell(work, bits, clear, TABLE - 1)

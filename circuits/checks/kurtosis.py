@@ -1,9 +1,9 @@
 """kurtosis: E (w - mean)^4 / Var(w)^2 (3 for a normal distribution) is at most, or at least, a threshold.
 
-Exact. With |v|_4 = (E v^4)^(1/4), a norm, in units of 2^-F: x - m(x) = (t - c) + (e - m(e)) + (c - m(t)), and a variable
-on an interval of length 1 has fourth central moment at most 1/12 (for a given mean p, convexity moves it to the ends:
-u - 3 u^2 with u = p (1 - p)). So | |x - m(x)|_4 - |t - c|_4 | <= kappa + 1/2 with kappa = (1/12)^(1/4) < 0.5373. With
-q = T^(1/4) and r = q / 2 + kappa + 1/2:
+Exact. With |v|_4 = (E v^4)^(1/4), a norm, in units of 2^-F: x - m(x) = (t - c) + (e - m(e)) + (c - m(t)), and a
+variable on an interval of length 1 has fourth central moment at most 1/12 (for a given mean p, convexity moves it to
+the ends: u - 3 u^2 with u = p (1 - p)). So | |x - m(x)|_4 - |t - c|_4 | <= kappa + 1/2 with kappa = (1/12)^(1/4) <
+0.5373. With q = T^(1/4) and r = q / 2 + kappa + 1/2:
 
     kurtosis(x) <= T  if  |t - c|_4 <= q sd(t) - r,        kurtosis(x) >= T  if  |t - c|_4 >= q sd(t) + r.
 
@@ -13,9 +13,7 @@ sum (t - c)^4 against 4 n z^2, exactly, in limbs. An accepted population is not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
-from math import isqrt
 from typing import ClassVar, Literal
 
 from circuits.checks.base import require, text

@@ -93,7 +93,7 @@ class LowRankChange(Check):
             g.assert_true("residual/above", g.less_or_equal(residual, spec.bound))
             g.assert_true("residual/below", g.greater_or_equal(residual, -spec.bound))
         metric = f"|W - W0 - rank {spec.rank}|" + ("_F" if spec.norm == "frobenius" else "_max")
-        return Instance(pair.tensor.name, metric, "<=", self.at_most, g.graph(), spec)
+        return Instance(pair.label, metric, "<=", self.at_most, g.graph(), spec)
 
     def _spec(self, pair: Pair) -> LowRankSpec:
         name, entries = pair.tensor.name, pair.tensor.entries

@@ -4,7 +4,7 @@ Exact, never "equal". With equal scales the integers are shown to be equal, so |
 entry. With different scales equal weights have copies that differ by up to delta + delta0, so the copies are compared
 at the coarser scale, with half a unit of it as tolerance: |d| <= 2^(|F - F0| - 1) in units of the finer scale, hence
 |W - W0| <= delta + delta0 + max(delta, delta0). A public base file is quantised at the audited scale and has the first
-form. An owner may choose coarse scales; `within` refuses a commitment whose rounding would make this say less than the
+form. Every name of a tied tensor is compared. An owner may choose coarse scales; `within` refuses a commitment whose rounding would make this say less than the
 policy wants. Integer tensors are compared by digest; a tensor that only one model has is refused.
 """
 
@@ -90,7 +90,7 @@ class SameExcept(Check):
             )
         g = GraphBuilder("same-except", self.version)
         assert_within(g, pair, spec.bound, spec.name)
-        return Instance(pair.tensor.name, "max |W - W0|", "<=", dyadic(claimed), g.graph(), spec)
+        return Instance(pair.label, "max |W - W0|", "<=", dyadic(claimed), g.graph(), spec)
 
 
 def dyadic(value: Fraction) -> str:

@@ -1,8 +1,8 @@
 """sparsity: the share of weights with |w| <= tau is at least, or at most, a threshold.
 
-Exact. tau is at least the rounding bound delta = 2^-(F+1): below it the copy cannot tell a small weight from 0. In units
-of 2^-F: |t| <= tau - 1/2 implies |x| <= tau implies |t| <= tau + 1/2, so counting the first bounds the share from below
-and counting the last bounds it from above.
+Exact. tau is at least the rounding bound delta = 2^-(F+1): below it the copy cannot tell a small weight from 0. In
+units of 2^-F: |t| <= tau - 1/2 implies |x| <= tau implies |t| <= tau + 1/2, so counting the first bounds the share from
+below and counting the last bounds it from above.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class Sparsity(FractionCheck):
 
     version: ClassVar[int] = 1
     strength: ClassVar[str] = "exact"
-    does_not_mean: ClassVar[str] = "Small weights are not zero weights, and a sparse model is not thereby safe or simple."
+    does_not_mean: ClassVar[str] = (
+        "Small weights are not zero weights, and a sparse model is not thereby safe or simple."
+    )
 
     def validate_values(self) -> None:
         super().validate_values()

@@ -1,8 +1,8 @@
 """variance: the variance (with 1/n) of the weights is at most, or at least, a threshold.
 
-Exact. In units of 2^-F: |sd(x) - sd(t)| <= 1/2 (`histogram_moments`), so Var(x) <= T if Var(t) <= (sqrt(T) - 1/2)^2, and
-Var(x) >= T if Var(t) >= (sqrt(T) + 1/2)^2, roots rounded to the stricter side. In the graph n Var(t) is
-sum (t - c)^2 - b^2 / n for the centre c and S_1 = n c + b; both sides are rounded to integers.
+Exact. In units of 2^-F: |sd(x) - sd(t)| <= 1/2 (`histogram_moments`), so Var(x) <= T if Var(t) <= (sqrt(T) - 1/2)^2,
+and Var(x) >= T if Var(t) >= (sqrt(T) + 1/2)^2, roots rounded to the stricter side. In the graph n Var(t) is sum (t -
+c)^2 - b^2 / n for the centre c and S_1 = n c + b; both sides are rounded to integers.
 """
 
 from __future__ import annotations

@@ -82,7 +82,9 @@ def contract(
     for axis in axes:
         factors = fixed[axis]
         assert factors is not None
-        current = fold_axis(kernels, np.ascontiguousarray(current), planes, axis_table(tuple(factors), array.shape[axis]))
+        current = fold_axis(
+            kernels, np.ascontiguousarray(current), planes, axis_table(tuple(factors), array.shape[axis])
+        )
         planes = True
     if not planes:
         values = lift(np.ascontiguousarray(current))

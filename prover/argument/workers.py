@@ -129,7 +129,7 @@ def piece_layer(engine: ProvingEngine, spec: PieceFractions) -> Layer:
         part = slice(piece.position, piece.position + size)
         cells = field_cells(engine, piece.oracle, piece.address, size)
         if isinstance(piece, LookupPiece):
-            base = spec.alpha - X2 * spec.identity - piece.offset
+            base = spec.alpha - X2 * piece.identity - piece.offset
             p[0, part] = 1
             q[0, part] = (f_sub if piece.sign > 0 else f_add)(np.full(size, base[0], np.uint64), cells)
         else:
@@ -151,7 +151,7 @@ def lookup_leaves(engine: ProvingEngine, spec: PieceFractions, lookups: Sequence
     ordered = sorted(lookups, key=lambda piece: piece.position)
     start = np.array([piece.position for piece in ordered], np.int64)
     stop = start + np.array([piece.size for piece in ordered], np.int64)
-    runs = Runs(start, stop, np.full(len(ordered), spec.identity, np.int64))
+    runs = Runs(start, stop, np.array([piece.identity for piece in ordered], np.int64))
     return engine.kernels.cell_leaves(engine.kernels.upload(keys), runs, spec.alpha)
 
 

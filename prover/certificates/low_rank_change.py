@@ -18,7 +18,7 @@ ITERATIONS = 8
 
 
 def certify(instance: Instance, access: Access) -> Certificate:
-    """What the best factors leave, against the tightened bound. Raises CertificateError if only rounding is to blame."""
+    """What the best factors leave, against the tightened bound. Raises CertificateError if rounding is to blame."""
     spec: LowRankSpec = instance.spec
     d = difference(spec.pair, access)
     left, right = factors(d.astype(np.float64), spec.rank)

@@ -13,7 +13,7 @@ import numpy as np
 from circuits.checks.base import Context
 from circuits.checks.bases import Matrix
 from circuits.compiled import PolicyStatements
-from circuits.errors import StatementError, VerificationError
+from circuits.errors import VerificationError
 from circuits.manifest import Manifest
 from circuits.policy import Policy
 from circuits.program import Integers
@@ -71,11 +71,6 @@ class Audit(Statement):
 
     @cached_property
     def compiled(self) -> CompiledProgram:
-        if self.statements.program.tallies:
-            raise StatementError(
-                "this version proves no fresh histograms: choose tensors that are whole histogram groups"
-                " (the manifest lists them)"
-            )
         return CompiledProgram.of(self.statements.program)
 
     @property

@@ -131,7 +131,7 @@ def piece_tree(engine: Engine, spec: PieceFractions) -> TreeClaim:
             engine.counts.lookup_entries += piece.size
             weight = chosen * prefix_sum(low, piece.size)
             indicator = indicator + weight
-            public = public + weight * (spec.alpha - X2 * spec.identity - 1 - piece.offset)
+            public = public + weight * (spec.alpha - X2 * piece.identity - 1 - piece.offset)
             denominators.extend(
                 (piece.oracle, term.moved(piece.address).scaled(chosen * -piece.sign))
                 for term in interval_terms(low, 0, piece.size)

@@ -49,5 +49,5 @@ class Validity(Statement):
             for g in range(groups)
         )
         depth = HISTOGRAM_LOG + (groups - 1).bit_length()
-        table = piece_tree(engine, PieceFractions(depth, pieces, 0, alpha))
+        table = piece_tree(engine, PieceFractions(depth, pieces, alpha))
         same_sum(engine, cells, table)

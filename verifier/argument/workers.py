@@ -44,7 +44,7 @@ class CellFractions:
 
 @dataclass(frozen=True, eq=False)
 class LookupPiece:
-    """Leaves 1 / (alpha - (offset + sign * x + id X^2)) for `size` cells x from `address`; at leaf `position`, a
+    """Leaves 1 / (alpha - (offset + sign * x + identity X^2)) for `size` cells x from `address`; at leaf `position`, a
     multiple of the next power of two of size."""
 
     position: int
@@ -53,6 +53,7 @@ class LookupPiece:
     size: int
     sign: int
     offset: int
+    identity: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +71,10 @@ class TablePiece:
 
 @dataclass(frozen=True, eq=False)
 class PieceFractions:
-    """A fraction tree over 2^depth leaves made of pieces; 0/1 elsewhere. `identity` is that of the lookup pieces."""
+    """A fraction tree over 2^depth leaves made of pieces; 0/1 elsewhere."""
 
     depth: int
     pieces: tuple[LookupPiece | TablePiece, ...]
-    identity: int
     alpha: K
 
 

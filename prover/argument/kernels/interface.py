@@ -188,8 +188,8 @@ class Kernels(ABC):
     def gate_messages(
         self, source: Layer | Gates | tuple[Leaves, int], lam: K, eq_low: Array, eq_high: Array
     ) -> tuple[K, K]:
-        """First round of a layer. The gates of a Layer are its neighbours (2i, 2i+1), count = ceil(layer.count / 2); the
-        source (leaves, 0) is the layer of the leaves themselves, (leaves, 1) the layer above them, recomputed on the fly.
+        """First round of a layer. The gates of a Layer are its neighbours (2i, 2i+1), count = ceil(layer.count / 2).
+        The source (leaves, 0) is the layer of the leaves themselves, (leaves, 1) the one above, recomputed on the fly.
 
         With the pair of gates (2i, 2i+1) as low and high, taken table by table (p0, t1, q0, q1), and
         E_i = eq_low[i mod 2^s] * eq_high[i >> s] (eq_low: (3, 2^s); eq_high: long enough for every pair), returns

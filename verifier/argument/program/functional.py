@@ -164,6 +164,8 @@ class Pusher:
             into.terms.append((self._models[value.commitment], Term(coefficient, factors[0], address)))
         elif isinstance(value, Advice):
             into.terms.extend(self._regions.terms(value, factors, coefficient))
+            if self._regions.is_count(value):
+                return
             total = coefficient * value.low
             for axis, size in zip(factors, value.shape, strict=True):
                 total = total * interval_sum(axis, size)

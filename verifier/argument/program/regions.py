@@ -136,11 +136,16 @@ def multiplicities(advice: Sequence[Advice], cells: dict[str, Integers]) -> Inte
 
 
 class AdviceRegions:
-    """All advice of a program in one proof: reserved before the commit, looked up after it."""
+    """All advice of a program in one proof: reserved before the commit, looked up after it.
 
-    def __init__(self, engine: Engine, advice: Sequence[Advice]) -> None:
+    `counts` are the multiplicities of fresh histograms: one cell each, fixed by a lookup of their own
+    (`look_up_tally`).
+    """
+
+    def __init__(self, engine: Engine, advice: Sequence[Advice], counts: Sequence[Advice] = ()) -> None:
         self._engine = engine
         self._limbs = {atom.name: limbs_of(atom) for atom in advice}
+        self._counts = {atom.name: engine.advice(atom.name, TABLE) for atom in counts}
         if len(self._limbs) != len(advice):
             raise StatementError("two advice tensors have one name: an error in the statement")
         levels = sorted((limb for limbs in self._limbs.values() for limb in limbs), key=lambda limb: -limb.cells)
@@ -154,14 +159,50 @@ class AdviceRegions:
             self._table = engine.advice(MULTIPLICITIES, TABLE)
         self._levels = levels
 
+    def is_count(self, atom: Advice) -> bool:
+        """Is it the counts of a tally, whose cells are the values themselves?"""
+        return atom.name in self._counts
+
     def terms(self, atom: Advice, factors: Sequence[Sequence[Factor]], coefficient: K) -> list[tuple[Oracle, Term]]:
         """The functional on x - low, as terms on the limbs."""
+        if atom.name in self._counts:
+            return [(self._engine.auxiliary, Term(coefficient, tuple(factors[0]), self._counts[atom.name].address))]
         layout, out = BlockLayout(atom.shape), list[tuple[Oracle, Term]]()
         for limb in self._limbs[atom.name]:
             region = self._regions[limb.name]
             terms = layout.terms(factors, coefficient * (1 << limb.shift), region.address)
             out.extend((self._engine.auxiliary, term) for term in terms)
         return out
+
+    def look_up_tallies(self, alpha: K, tallies: Sequence[tuple[Advice, Oracle, Sequence[tuple[int, int]]]]) -> None:
+        """Every tally (counts, oracle, intervals of addresses) counts exactly the cells of its intervals.
+
+        The keys are (value, -, number of the tally), so that one tree serves all. *Soundness*: as for the histograms of
+        a commitment; the cells are looked up in [-2^15, 2^15) by it.
+        """
+        lookups, position = [], 0
+        blocks = [
+            (stop - start, start, oracle, number)
+            for number, (_, oracle, intervals) in enumerate(tallies)
+            for start, stop in intervals
+        ]
+        for size, start, oracle, number in sorted(blocks, key=lambda block: -block[0]):
+            lookups.append(LookupPiece(position, oracle, start, size, 1, 0, number))
+            position += size
+        tables = tuple(
+            TablePiece(
+                number << LIMB_BITS,
+                self._engine.auxiliary,
+                self._counts[counts.name].address,
+                LIMB_BITS,
+                -TABLE // 2,
+                number,
+            )
+            for number, (counts, _, _) in enumerate(tallies)
+        )
+        cells = piece_tree(self._engine, PieceFractions(max(2, (position - 1).bit_length()), tuple(lookups), alpha))
+        depth = LIMB_BITS + (len(tables) - 1).bit_length()
+        same_sum(self._engine, cells, piece_tree(self._engine, PieceFractions(depth, tables, alpha)))
 
     def look_up(self, alpha: K) -> None:
         """Every limb is in its range. *Soundness*: alpha comes after the commit phase; the table is used by nothing
@@ -182,6 +223,6 @@ class AdviceRegions:
             pieces.append(LookupPiece(position, auxiliary, region.address, cells, sign, offset))
             position += cells
         depth = (position - 1).bit_length()
-        looked_up = piece_tree(self._engine, PieceFractions(depth, tuple(pieces), 0, alpha))
+        looked_up = piece_tree(self._engine, PieceFractions(depth, tuple(pieces), alpha))
         table = TablePiece(0, auxiliary, self._table.address, LIMB_BITS, 0, 0)
-        same_sum(self._engine, looked_up, piece_tree(self._engine, PieceFractions(LIMB_BITS, (table,), 0, alpha)))
+        same_sum(self._engine, looked_up, piece_tree(self._engine, PieceFractions(LIMB_BITS, (table,), alpha)))

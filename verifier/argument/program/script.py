@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from circuits.errors import StatementError
-from circuits.program import Advice, Einsum, Indexed, Integers, Program, Sum, Value
+from circuits.program import Advice, Einsum, Indexed, Integers, Program, Sum, Value, Weight
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Engine
 from verifier.argument.field import ONE, ZERO, K, powers
@@ -61,6 +61,7 @@ class CompiledProgram:
 
     program: Program
     advice: tuple[Advice, ...]
+    """All advice but the counts of tallies."""
     depth: Mapping[int, int]
     rank: Mapping[int, int]
     """Order of definition, by id of the value."""
@@ -68,12 +69,9 @@ class CompiledProgram:
     @staticmethod
     def of(program: Program) -> CompiledProgram:
         values = reachable(program)
-        return CompiledProgram(
-            program,
-            tuple(v for v in values if isinstance(v, Advice)),
-            depths(values),
-            {id(value): number for number, value in enumerate(values)},
-        )
+        counts = {tally.counts.name for tally in program.tallies}
+        advice = tuple(v for v in values if isinstance(v, Advice) and v.name not in counts)
+        return CompiledProgram(program, advice, depths(values), {id(value): rank for rank, value in enumerate(values)})
 
 
 class ProgramScript:
@@ -87,7 +85,9 @@ class ProgramScript:
         disclosed: Mapping[str, Integers],
     ) -> None:
         self._engine, self._shape = engine, shape
-        self._regions = AdviceRegions(engine, shape.advice)
+        counts = [tally.counts for tally in shape.program.tallies]
+        self._commitments = commitments
+        self._regions = AdviceRegions(engine, shape.advice, counts)
         self._pusher = Pusher(engine.models, commitments, self._regions, disclosed, shape.rank, engine.counting)
         self._known: dict[Request, Hidden] = {}
         self._open: dict[Request, None] = {}
@@ -104,6 +104,7 @@ class ProgramScript:
         alpha = engine.challenge()
         engine.counts.lookup_challenges += 1
         self._regions.look_up(alpha)
+        self._tallies(alpha)
         self._zero_conditions()
         while self._open:
             deepest = max(self._shape.depth[id(request.value)] for request in self._open)
@@ -111,6 +112,19 @@ class ProgramScript:
             for request in chosen:
                 del self._open[request]
             self._wave(chosen)
+
+    def _tallies(self, alpha: K) -> None:
+        """Fresh histograms of committed tensors."""
+        found = []
+        for tally in self._shape.program.tallies:
+            source = tally.source
+            if not isinstance(source, Weight):
+                raise StatementError(f"{tally.name}: only a committed tensor can be counted: an error in the statement")
+            blocks = self._commitments[source.commitment].layout.tensor_blocks(source.name)
+            intervals = [(b.address, b.address + (1 << (b.log_rows + b.log_cols))) for b in blocks]
+            found.append((tally.counts, self._engine.models[source.commitment], intervals))
+        if found:
+            self._regions.look_up_tallies(alpha, found)
 
     def _zero_conditions(self) -> None:
         engine, zeros = self._engine, self._shape.program.zeros
