@@ -122,8 +122,8 @@ def choose_scales(
     """The scale of every tensor.
 
     Without a wish it is the finest that fits; a tensor of zeros takes the finest scale of the others, so that its
-    rounding bound is small. A scale says what the largest weight is to within a factor of two; an owner who must not tell
-    passes coarser ones.
+    rounding bound is small. A scale says what the largest weight is to within a factor of two; an owner who must not
+    tell passes coarser ones.
 
     Args:
         largest: tensor name -> max|w|.

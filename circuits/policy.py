@@ -11,8 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from circuits import yaml_subset
+from circuits.checks.change_budget import ChangeBudget
+from circuits.checks.direction_write_bound import DirectionWriteBound
 from circuits.checks.frobenius_norm import FrobeniusNorm
+from circuits.checks.logit_bound import LogitBound
+from circuits.checks.low_rank_change import LowRankChange
 from circuits.checks.no_ablated_direction import NoAblatedDirection
+from circuits.checks.no_single_direction_edit import NoSingleDirectionEdit
+from circuits.checks.row_norms import RowNorms
+from circuits.checks.same_except import SameExcept
 from circuits.checks.smallest_singular_value import SmallestSingularValue
 from circuits.checks.spectral_norm import SpectralNorm
 from circuits.checks.stable_rank import StableRank
@@ -23,7 +30,18 @@ MAX_POLICY_BYTES = 1 << 20
 
 
 AnyCheck = Annotated[
-    FrobeniusNorm | NoAblatedDirection | SmallestSingularValue | SpectralNorm | StableRank,
+    ChangeBudget
+    | DirectionWriteBound
+    | FrobeniusNorm
+    | LogitBound
+    | LowRankChange
+    | NoAblatedDirection
+    | NoSingleDirectionEdit
+    | RowNorms
+    | SameExcept
+    | SmallestSingularValue
+    | SpectralNorm
+    | StableRank,
     Field(discriminator="check"),
 ]
 

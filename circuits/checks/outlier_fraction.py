@@ -133,7 +133,7 @@ def _outer_interval(work: Work, k: Fraction) -> tuple[Scalar, Scalar]:
         return known(moments.centre) - (-known(mean + reach) // (n << log))
 
     def lower_end() -> int:
-        return known(moments.centre) - (-known(reach - mean) // -(n << log))
+        return known(moments.centre) + known(mean - reach) // (n << log)
 
     high = work.hint("high", -OFFSET, OFFSET - 1, lambda: min(OFFSET - 1, upper_end()))
     low = work.hint("low", -OFFSET, OFFSET - 1, lambda: max(-OFFSET, lower_end()))

@@ -4,8 +4,9 @@ Exact, never "equal". With equal scales the integers are shown to be equal, so |
 entry. With different scales equal weights have copies that differ by up to delta + delta0, so the copies are compared
 at the coarser scale, with half a unit of it as tolerance: |d| <= 2^(|F - F0| - 1) in units of the finer scale, hence
 |W - W0| <= delta + delta0 + max(delta, delta0). A public base file is quantised at the audited scale and has the first
-form. Every name of a tied tensor is compared. An owner may choose coarse scales; `within` refuses a commitment whose rounding would make this say less than the
-policy wants. Integer tensors are compared by digest; a tensor that only one model has is refused.
+form. Every name of a tied tensor is compared. An owner may choose coarse scales; `within` refuses a commitment whose
+rounding would make this say less than the policy wants. Integer tensors are compared by digest; a tensor that only one
+model has is refused.
 """
 
 from __future__ import annotations

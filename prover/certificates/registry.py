@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prover.certificates import frobenius_norm, spectra
+from prover.certificates import (
+    change_budget,
+    direction_write_bound,
+    frobenius_norm,
+    logit_bound,
+    low_rank_change,
+    row_norms,
+    same_except,
+    spectra,
+)
 from prover.certificates.base import Certifier
 
 CERTIFIERS: Mapping[str, Certifier] = {
+    "change-budget": change_budget.certify,
+    "direction-write-bound": direction_write_bound.certify,
     "frobenius-norm": frobenius_norm.certify,
+    "logit-bound": logit_bound.certify,
+    "low-rank-change": low_rank_change.certify,
     "no-ablated-direction": spectra.no_ablated_direction,
+    "no-single-direction-edit": spectra.no_single_direction_edit,
+    "row-norms": row_norms.certify,
+    "same-except": same_except.certify,
     "smallest-singular-value": spectra.smallest_singular_value,
     "spectral-norm": spectra.spectral_norm,
     "stable-rank": spectra.stable_rank,
