@@ -13,16 +13,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from circuits import yaml_subset
 from circuits.checks.change_budget import ChangeBudget
 from circuits.checks.direction_write_bound import DirectionWriteBound
+from circuits.checks.entropy import Entropy
 from circuits.checks.frobenius_norm import FrobeniusNorm
+from circuits.checks.kurtosis import Kurtosis
 from circuits.checks.logit_bound import LogitBound
 from circuits.checks.low_rank_change import LowRankChange
+from circuits.checks.max_abs import MaxAbs
+from circuits.checks.mean import Mean
 from circuits.checks.no_ablated_direction import NoAblatedDirection
 from circuits.checks.no_single_direction_edit import NoSingleDirectionEdit
+from circuits.checks.outlier_fraction import OutlierFraction
+from circuits.checks.quantile import Quantile
 from circuits.checks.row_norms import RowNorms
 from circuits.checks.same_except import SameExcept
+from circuits.checks.skewness import Skewness
 from circuits.checks.smallest_singular_value import SmallestSingularValue
+from circuits.checks.sparsity import Sparsity
 from circuits.checks.spectral_norm import SpectralNorm
 from circuits.checks.stable_rank import StableRank
+from circuits.checks.variance import Variance
 from circuits.errors import FormatError, PolicyError, StatementError
 from circuits.files import read_limited
 
@@ -32,16 +41,25 @@ MAX_POLICY_BYTES = 1 << 20
 AnyCheck = Annotated[
     ChangeBudget
     | DirectionWriteBound
+    | Entropy
     | FrobeniusNorm
+    | Kurtosis
     | LogitBound
     | LowRankChange
+    | MaxAbs
+    | Mean
     | NoAblatedDirection
     | NoSingleDirectionEdit
+    | OutlierFraction
+    | Quantile
     | RowNorms
     | SameExcept
+    | Skewness
     | SmallestSingularValue
+    | Sparsity
     | SpectralNorm
-    | StableRank,
+    | StableRank
+    | Variance,
     Field(discriminator="check"),
 ]
 

@@ -1,9 +1,9 @@
 """What the checks on histograms share: which weights are counted, thresholds in integer units, statements in pairs.
 
 In units of 2^-F a weight x and its committed integer t satisfy |x - t| <= 1/2; a population is a set of weights of one
-scale F. Its histogram is the sum of the exact histograms of whole groups, which validity has proved, and of a fresh one
-over the tensors that share a group with others. Every check states its claim about the real weights x and derives in
-its docstring what the counts of t must satisfy for it. Source: statements.md, sections 1 and 3.
+scale F. Its histogram is the sum of the exact histograms of whole groups, which validity has proved, and of fresh ones
+of the tensors that share a group with others. Every check states its claim about the real weights x and derives in its
+docstring what the counts of t must satisfy for it. Source: statements.md, sections 1 and 3.
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ from circuits.rationals import decimal
 SMALLEST_DISCLOSURE = 1_000
 """Statistics of fewer weights are not published: a few of them determine single weights."""
 
-FRESH_CELLS = 2**20
-"""Weights that one fresh histogram counts; more tensors than that make several."""
-
 
 @dataclass(frozen=True)
 class Population:
@@ -41,7 +38,7 @@ class Population:
         scale: F of every tensor.
         entries: how many weights.
         groups: (number, size) of the histogram groups that lie wholly inside.
-        loose: the other tensors; a fresh histogram counts them.
+        loose: the other tensors; each gets a fresh histogram, which costs its entries and 65,536 cells.
     """
 
     label: str
@@ -72,16 +69,7 @@ class Population:
     def histogram(self, g: GraphBuilder) -> Tensor:
         """The counts of the population, shape (65536,)."""
         parts = [g.histogram(number, size) for number, size in self.groups]
-        pending: list[Tensor] = []
-        cells = 0
-        for tensor in self.loose:
-            if pending and cells + tensor.entries > FRESH_CELLS:
-                parts.append(g.histogram_of(g.concat(pending, 0)))
-                pending, cells = [], 0
-            pending.append(g.reshape(g.weight(tensor.name, tensor.matrix_shape), [tensor.entries]))
-            cells += tensor.entries
-        if pending:
-            parts.append(g.histogram_of(g.concat(pending, 0) if len(pending) > 1 else pending[0]))
+        parts += [g.histogram_of(g.weight(tensor.name, tensor.matrix_shape)) for tensor in self.loose]
         total = parts[0]
         for part in parts[1:]:
             total = g.add(total, part)
@@ -179,8 +167,8 @@ class HistogramCheck(Check):
         if self.disclose:
             if population.entries < SMALLEST_DISCLOSURE:
                 raise PolicyError(
-                    f"{self.check} of {population.label}: a statistic of {population.entries} weights says too much of each"
-                    f" one; disclose needs at least {SMALLEST_DISCLOSURE} weights (use over: together, or a threshold)"
+                    f"{self.check} of {population.label}: a statistic of {population.entries} weights says too much of"
+                    f" each; disclose needs at least {SMALLEST_DISCLOSURE} weights (use over: together, or a threshold)"
                 )
             out.append(self._instance(population, "=", "disclosed", self.disclosure(population)))
         return out
@@ -203,6 +191,7 @@ class NonNegativeCheck(HistogramCheck):
 
     def check_limit(self, name: str, limit: Fraction) -> None:
         require(limit >= 0, f"{name} of {self.check} must not be negative")
+        require(limit > 0 or name == "at_most", f"at_least 0 says nothing about {self.check}; leave it out")
 
 
 class FractionCheck(HistogramCheck):

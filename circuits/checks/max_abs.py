@@ -7,6 +7,7 @@ histogram is 0 beyond; and max |x| >= T if some |t| >= T + 1/2.
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import ClassVar, Literal
 
 from circuits.checks.base import text
@@ -43,7 +44,7 @@ class MaxAbs(NonNegativeCheck):
 
         def build(work: Work) -> None:
             # |t| >= bound: not |t| < bound, and t is an integer
-            work.at_least("some-beyond", work.count(~within(-(-bound // 1) - Fraction(1))), 1)
+            work.at_least("some-beyond", work.count(~within(Fraction(ceil(bound) - 1))), 1)
 
         return Statement("max-abs-lower", build, text(limit + HALF / population.units(Fraction(1))))
 

@@ -53,7 +53,7 @@ class Quantile(NonNegativeCheck):
         bound = population.units(limit) + HALF
 
         def build(work: Work) -> None:
-            below = work.count(within(-(-bound // 1) - Fraction(1)))
+            below = work.count(within(Fraction(ceil(bound) - 1)))
             work.at_most("below", below, self._needed(population) - 1)
 
         return Statement("quantile-lower", build, text(limit + HALF / population.units(Fraction(1))))
