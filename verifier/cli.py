@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from circuits.policy import Policy, schema
+from verifier.attestation.commands import attestation
 from verifier.bundle import Bundle
 from verifier.console import base_file_option, base_option, command, emit, parse_nonce
 from verifier.decision import BaseFiles, Decision, decide
+from verifier.log.commands import log
 
 FILE = click.Path(path_type=Path)
 
@@ -69,6 +71,10 @@ def summary(decision: Decision) -> str:
         f" interactive soundness 2^-{report['security']['interactive_bits']}"
     )
     return "\n".join(lines)
+
+
+main.add_command(attestation)
+main.add_command(log)
 
 
 @main.group()

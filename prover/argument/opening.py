@@ -44,8 +44,10 @@ class RowForms:
             table[:, first : first + weights.shape[1]] = k_add(table[:, first : first + weights.shape[1]], weights)
         self._ranges = self._shared_ranges(list(rows))
         self._shared: dict[tuple[tuple[Factor, ...], int], tuple[int, Words]] = {}
-        self.rows = np.stack(list(rows.values()), axis=1)
-        self.values = np.stack([self._column_values(*key) for key in rows], axis=1)
+        nothing = np.zeros((3, 0, self._size), np.uint64)
+        columns = [self._column_values(*key)[:, None] for key in rows]
+        self.rows = np.concatenate([nothing, *(table[:, None] for table in rows.values())], axis=1)
+        self.values = np.concatenate([nothing, *columns], axis=1)
         self._shared.clear()
 
     @staticmethod
