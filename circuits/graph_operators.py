@@ -6,7 +6,6 @@ of ONNX opset 18. Source: onnx.ai/onnx/operators.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 
@@ -239,8 +238,7 @@ def _floor_div(call: Call) -> Node:
 def _histogram(call: Call) -> Node:
     call.count(1)
     node = call.integers(0)[0]
-    line = call.table.reshape(node, (math.prod(node.shape),), call.label)
-    return call.table.make("histogram", (line,), (TABLE,), call.label)
+    return call.table.make("histogram", (node,), (TABLE,), call.label)
 
 
 OPERATORS: dict[str, Callable[[Call], Node]] = {
