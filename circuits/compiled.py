@@ -40,7 +40,9 @@ class PolicyStatements:
                 raise StatementError(f"check {number + 1} ({check.check}): {error}") from None
             if len(found) > MAX_INSTANCES:
                 raise PolicyError(f"the policy makes more than {MAX_INSTANCES} statements about this model; split it")
-        return PolicyStatements(policy, context, tuple(found))
+        statements = PolicyStatements(policy, context, tuple(found))
+        statements.require_counts()
+        return statements
 
     def check(self, number: int) -> Check:
         return self.policy.checks[number]
@@ -49,6 +51,24 @@ class PolicyStatements:
     def program(self) -> Program:
         """All graphs, lowered together. Raises StatementError if a statement is false whatever the weights are."""
         return lower([instance.graph for _, instance in self.instances])
+
+    def tensors(self, instance: Instance) -> list[str]:
+        """The committed tensors of the audited model that a statement is about: inputs of its graph, by name."""
+        names = {node.name for node in instance.graph.nodes if node.op == "input"}
+        groups = {int(name.removeprefix("hist/")) for name in names if name.startswith("hist/")}
+        manifest = self.context.manifest
+        return [t.name for t in manifest.tensors if f"w/{t.name}" in names or t.group in groups]
+
+    def require_counts(self) -> None:
+        """Refuse checks that are not about as many tensors as the policy pins. Raises PolicyError."""
+        for number, check in enumerate(self.policy.checks):
+            if check.count is None:
+                continue
+            about = {name for own, one in self.instances if own == number for name in self.tensors(one)}
+            if len(about) != check.count:
+                raise PolicyError(
+                    f"check {number + 1} ({check.check}) is about {len(about)} tensors of this model, not {check.count}"
+                )
 
     def canonical(self) -> list[object]:
         """A JSON value that determines the statements: check ids and versions, labels, and digests of the graphs."""

@@ -12,7 +12,7 @@ from circuits.policy import Policy
 from prover.audit import Opened, audit_model, certify
 from prover.checkpoints import open_checkpoint
 from prover.commit import CommittedModel, commit_model, prove_validity, read_integers, recommit
-from prover.directory import OwnerFolder, new_folder, replace_file, write_file, write_secret
+from prover.directory import OwnerFolder, new_folder, replace_file, require_writable, write_file, write_secret
 from prover.kernel_choice import DEVICES, choose_kernels
 from prover.ledger import LEDGER_FILE, PROOF, VALIDITY, Ledger
 from prover.progress import Progress
@@ -165,6 +165,7 @@ def audit(
     progress = Progress.terminal()
     handed_out = parse_nonce(nonce) or os.urandom(32)
     policy = Policy.read(policy_file)
+    require_writable(out)
     audited = open_model(folder, model, device, progress)
     bases = {name: open_model(place, checkpoint, device, progress) for name, place, checkpoint in base}
     public = BaseFiles({}, base_file).load(audited.model.commitment).public

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,17 @@ def replace_file(path: Path, data: bytes) -> None:
         raise FormatError(f"cannot write {path}: {error.strerror}") from None
 
 
+def require_writable(path: Path) -> None:
+    """Raises FormatError unless a file could be written at `path`; asked before anything is spent on its content."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):
+            pass
+        if path.is_dir():
+            raise FormatError(f"cannot write {path}: it is a folder")
+    except OSError as error:
+        raise FormatError(f"cannot write {path}: {error.strerror}") from None
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder that appears at `target` complete or not at all; `target` must not exist, or be empty.
@@ -99,6 +110,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise FormatError(f"{target} exists and is not an empty folder; choose another with --out")
+        made = [folder for folder in target.parents if not folder.exists()]
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
@@ -111,3 +123,6 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise FormatError(f"cannot write {target}: {error.strerror}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()

@@ -45,6 +45,7 @@ class Ledger:
             )
         try:
             with closing(self._connect()) as connection:
+                require_intact(connection, path)
                 rows = connection.execute("SELECT commitment, proofs FROM budget").fetchall()
         except sqlite3.Error as error:
             raise BudgetError(f"the opening ledger {path} cannot be read ({error}); recommit the model") from None
@@ -100,6 +101,7 @@ class Ledger:
         try:
             with closing(self._connect()) as connection:
                 connection.execute("BEGIN IMMEDIATE")
+                require_intact(connection, self._path)
                 if self._count(connection, purpose) >= self._limit(purpose):
                     raise BudgetError(
                         f"all {self._limit(purpose)} openings for {purpose} of this commitment are used;"
@@ -115,6 +117,15 @@ class Ledger:
         _sync_folder(self._path.parent)
         assert number is not None
         return number
+
+
+def require_intact(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises BudgetError if the database is damaged, or holds fewer openings than were ever numbered."""
+    verdict = [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall()]
+    numbers = [row[0] for row in connection.execute("SELECT number FROM openings ORDER BY number").fetchall()]
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'openings'").fetchone()
+    if verdict != ["ok"] or numbers != list(range(1, (row[0] if row else 0) + 1)):
+        raise BudgetError(f"the opening ledger {path} is damaged: openings may be missing from it; recommit the model")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -54,9 +54,10 @@ def reported(as_json: bool) -> Iterator[None]:
             emit({"verdict": verdict, "error": type(error).__name__, "reason": str(error)})
         click.echo(f"{verdict}: {type(error).__name__}: {error}", err=True)
         sys.exit(code)
-    except BrokenPipeError:
-        sys.exit(ACCEPTED)
     except (MemoryError, OSError) as error:
+        # a reader that went away is no acceptance either
+        if as_json and not isinstance(error, BrokenPipeError):
+            emit({"verdict": "error", "error": type(error).__name__, "reason": str(error)})
         click.echo(f"error: {type(error).__name__}: {error}", err=True)
         sys.exit(UNAVAILABLE)
 

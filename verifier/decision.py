@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,16 @@ class Decision:
     audit: Accepted
     validity_bytes: int
     proof_bytes: int
+    bases: Bases = field(default_factory=Bases)
+    validity_error: Fraction = Fraction(0)
+    """The soundness errors of the validity proofs of all commitments, added up."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def not_covered(self) -> list[str]:
+        """Integer tensors and their further names: the policy cannot speak of their values."""
+        manifest = self.commitment.manifest
+        excluded = {entry.name for entry in manifest.excluded}
+        return [*sorted(excluded), *sorted(name for name, own in manifest.tied.items() if own in excluded)]
 
     def report(self) -> dict[str, Any]:
         """The decision as a JSON value; numbers that matter are strings."""
@@ -51,6 +61,17 @@ class Decision:
                 "version": check.version,
                 "parameters": check.model_dump(mode="json", exclude={"check"}),
                 "about": [instance.label for own, instance in self.statements.instances if own == number],
+                "statements": [
+                    {
+                        "about": instance.label,
+                        "tensors": self.statements.tensors(instance),
+                        "metric": instance.metric,
+                        "comparator": instance.comparator,
+                        "limit": instance.limit,
+                    }
+                    for own, instance in self.statements.instances
+                    if own == number
+                ],
                 "passed": True,
                 "strength": check.strength,
                 "does_not_mean": check.does_not_mean,
@@ -63,11 +84,17 @@ class Decision:
             "policy": {"name": self.policy.name, "digest": self.policy.digest.hex()},
             "nonce": "the verifier's" if self.nonce_from_verifier else "chosen by the prover: freshness is not shown",
             "claims": claims,
-            "not_covered": [entry.name for entry in self.commitment.manifest.excluded],
+            "not_covered": self.not_covered(),
+            "bases": {
+                **{name: base.id.hex() for name, base in self.bases.committed.items()},
+                **{digest: "public file" for digest in self.bases.public},
+            },
+            "weights": "the committed integers and all weights within their rounding bounds; that these belong to a given"
+            " checkpoint is shown by `weightproof-prover reproduce`",
             "disclosed": [str(value) for value in self.disclosed],
             "security": {
                 "target_bits": self.commitment.parameters.target_bits,
-                "interactive_bits": f"{bits(self.audit.account.union):.2f}",
+                "interactive_bits": f"{bits(self.audit.account.union + self.validity_error):.2f}",
                 "round_by_round_bits": f"{bits(self.audit.account.worst_round):.2f}",
                 "regime": "Fiat-Shamir in the classical random-oracle model: about 2^127 work",
             },
@@ -95,8 +122,14 @@ class BaseFiles:
 
     def load(self, commitment: Commitment, minimum_bits: int = TARGET_BITS) -> Bases:
         """Check the validity of every base commitment and quantise every public file."""
-        committed = {name: check_validity(folder, minimum_bits)[0] for name, folder in self.folders.items()}
-        return Bases(committed, public_bases(self.checkpoints, commitment.manifest))
+        return self.load_with_error(commitment, minimum_bits)[0]
+
+    def load_with_error(self, commitment: Commitment, minimum_bits: int) -> tuple[Bases, Fraction]:
+        """The same, and the sum of the soundness errors of the validity proofs."""
+        checked = {name: check_validity(folder, minimum_bits) for name, folder in self.folders.items()}
+        error = sum((accepted.account.union for _, accepted, _ in checked.values()), Fraction(0))
+        committed = {name: base for name, (base, _, _) in checked.items()}
+        return Bases(committed, public_bases(self.checkpoints, commitment.manifest)), error
 
 
 def public_bases(checkpoints: Sequence[Path], audited: Manifest) -> dict[str, tuple[Manifest, Mapping[str, Matrix]]]:
@@ -141,7 +174,7 @@ def decide(
         raise VerificationError("the bundle was made for another policy")
     if nonce is not None and bundle.nonce != nonce:
         raise VerificationError("the bundle was made for another nonce")
-    loaded = (bases or BaseFiles()).load(commitment, minimum_bits)
+    loaded, error = (bases or BaseFiles()).load_with_error(commitment, minimum_bits)
     statement = Audit(policy, commitment, bundle.disclosed, loaded)
     audit = verify(statement, bundle.proof, bundle.nonce, minimum_bits=minimum_bits)
     seconds = {"validity": middle - start, "audit": time.perf_counter() - middle}
@@ -155,5 +188,7 @@ def decide(
         audit,
         validity_bytes,
         len(bundle.proof),
+        loaded,
+        error + validity.account.union,
         seconds,
     )

@@ -43,8 +43,7 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
 
 # Control characters, lone surrogates, line separators and direction overrides: they would let a name forge a log line.
 _FORBIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
-    "\U000e0000-\U000e0fff]"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e0fff]"
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from circuits.errors import PolicyError
 from circuits.graph import Graph
@@ -99,6 +99,10 @@ class Check(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     check: str
+    count: int | None = Field(default=None, ge=1, le=1 << 17)
+    """How many tensors of the model the check must be about; None does not say. A pin against tensors that were added
+    or renamed to change what a pattern matches."""
+
     version: ClassVar[int]
     strength: ClassVar[str]
     does_not_mean: ClassVar[str]

@@ -144,6 +144,17 @@ def pairs(base: Base, context: Context, tensors: Sequence[TensorEntry]) -> list[
     return found
 
 
+def couple_pairs(base: Base, context: Context, couples: Sequence[tuple[TensorEntry, TensorEntry]]) -> list[Pair]:
+    """Given tensors of the audited model beside given tensors of the base.
+
+    Raises PolicyError (shapes differ) or StatementError (scales too far apart).
+    """
+    _, commitment = base_manifest(base, context)
+    for tensor, other in couples:
+        _check_pair(tensor, other)
+    return [Pair(tensor, other, commitment, _public(base, context, other)) for tensor, other in couples]
+
+
 def _check_pair(tensor: TensorEntry, other: TensorEntry) -> None:
     if other.shape != tensor.shape:
         raise PolicyError(

@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from circuits.builder import GraphBuilder, Tensor
 from circuits.checks.base import Check, Context, Instance, require
 from circuits.checks.gram import gram, gram_magnitude
-from circuits.checks.positive import PsdPlan, assert_positive, factor_log, plan
+from circuits.checks.positive import PsdPlan, assert_positive, factor_log, plan, require_size
 from circuits.errors import PolicyError
 from circuits.manifest import TensorEntry
 from circuits.program import rounded_high
@@ -104,6 +104,10 @@ class NoAblatedDirection(Check):
         for tensor, axis in writers:
             layers.setdefault(layer_of(tensor.name), []).append((tensor, axis))
         numbers, width = sorted(layers), self.windows.of_layers
+        require(
+            numbers == list(range(numbers[0], numbers[0] + len(numbers))),
+            f"no-ablated-direction: the layers {numbers} have gaps; a window would bridge them",
+        )
         require(len(numbers) >= width, f"no-ablated-direction: a window of {width} layers needs as many layers")
         return [
             self._instance(
@@ -126,6 +130,7 @@ class NoAblatedDirection(Check):
 
     def _instance(self, label: str, writers: Sequence[tuple[TensorEntry, int]]) -> Instance:
         size = writers[0][0].matrix_shape[writers[0][1]]
+        require_size(size)
         # the diagonal of the sum is at most (129/128) 2^k a writer
         unit_log = 2 * factor_log(size) - 1 - len(writers).bit_length()
         threshold = decimal(self.at_least, "at_least")
@@ -161,11 +166,12 @@ def normalise(g: GraphBuilder, scale: Tensor, tensor: TensorEntry, number: int, 
 
 
 def layer_of(name: str) -> int:
-    """The number of the layer that a tensor belongs to: the first dotted segment that is a number.
+    """The number of the layer that a tensor belongs to: the first dotted segment that is a number
+    without leading zeros.
 
     Raises PolicyError if there is none.
     """
-    found = re.search(r"(?:^|\.)(\d{1,9})(?:\.|$)", name)
+    found = re.search(r"(?:^|\.)(0|[1-9][0-9]{0,8})(?:\.|$)", name)
     if found is None:
         raise PolicyError(f"no-ablated-direction: {name} names no layer; leave out windows or choose other tensors")
     return int(found.group(1))

@@ -80,9 +80,9 @@ class NoSingleDirectionEdit(Check):
         return [self._instance([(pair, axes[pair.tensor.name]) for pair in chosen], sizes.pop())]
 
     def _instance(self, chosen: Sequence[tuple[Pair, int]], size: int) -> Instance:
-        rounding = [2**p.scale * p.rounding * root_above(Fraction(p.tensor.entries)) for p, _ in chosen]
+        rounding = [Fraction(2) ** p.scale * p.rounding * root_above(Fraction(p.tensor.entries)) for p, _ in chosen]
         least = [
-            2**p.scale * decimal(self.norm_at_least, "norm_at_least") + r
+            Fraction(2) ** p.scale * decimal(self.norm_at_least, "norm_at_least") + r
             for (p, _), r in zip(chosen, rounding, strict=True)
         ]
         floors = [ceil(value**2) for value in least]

@@ -16,6 +16,7 @@ from circuits.errors import StatementError
 from circuits.program import rounded_high
 
 MAX_LOG = 61
+MAX_SIZE = 8192
 Q_LOG = 15
 """Q lies in [-2^15, 2^15): one limb."""
 
@@ -41,6 +42,12 @@ class PsdPlan:
     slack: int
 
 
+def require_size(size: int) -> None:
+    """Refuse matrices whose certificate would not fit in memory. Raises StatementError."""
+    if size > MAX_SIZE:
+        raise StatementError(f"a certificate for a {size} x {size} matrix is too large; at most {MAX_SIZE} rows")
+
+
 def factor_log(size: int) -> int:
     """b for a d x d matrix: d 4^b <= 2^61. Its diagonal, times 4^f, must stay below 4^b."""
     return (MAX_LOG - size.bit_length()) // 2
@@ -52,6 +59,7 @@ def plan(size: int, bound: int, magnitude: int) -> PsdPlan:
 
     Raises StatementError if X is too large to be decomposed within 62 bits.
     """
+    require_size(size)
     log_factor = factor_log(size)
     exponent = min((2 * log_factor - bound.bit_length()) // 2, (MAX_LOG - magnitude.bit_length()) // 2)
     if exponent < 0:

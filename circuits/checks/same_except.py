@@ -20,9 +20,9 @@ from pydantic import ConfigDict, Field
 from circuits.builder import GraphBuilder
 from circuits.checkpoint.base import quote
 from circuits.checks.base import Check, Context, Instance, require
-from circuits.checks.bases import Base, Pair, assert_within, base_manifest, pairs
+from circuits.checks.bases import Base, Pair, assert_within, base_manifest, couple_pairs
 from circuits.errors import PolicyError, StatementError
-from circuits.manifest import Manifest
+from circuits.manifest import ExcludedEntry, Manifest, TensorEntry
 from circuits.patterns import select
 from circuits.rationals import decimal
 
@@ -57,24 +57,26 @@ class SameExcept(Check):
         require(
             all(0 < len(pattern) <= 600 for pattern in self.excepted), "a pattern of except has 1 to 600 characters"
         )
+        require(self.within is not None, "same-except needs within: else an owner's coarse scales could make it empty")
         require(self.within is None or decimal(self.within, "within") > 0, "within of same-except must be positive")
 
     def instances(self, context: Context) -> list[Instance]:
         excepted = self._excepted(context)
         manifest, _ = base_manifest(self.base, context)
-        compare_frames(context.manifest, manifest, excepted)
-        kept = [tensor for tensor in context.manifest.tensors if tensor.name not in excepted]
-        if not kept:
+        couples = compared(context.manifest, manifest, excepted)
+        if not couples:
             raise PolicyError("same-except: the patterns of except leave no tensor to compare")
-        return [self._instance(pair) for pair in pairs(self.base, context, kept)]
+        return [self._instance(pair) for pair in couple_pairs(self.base, context, couples)]
 
     def _excepted(self, context: Context) -> set[str]:
-        """Canonical names. Raises PolicyError if a pattern matches nothing, or a name is matched twice."""
-        manifest = context.manifest
-        names = [*context.tensors, *manifest.tied, *(entry.name for entry in manifest.excluded)]
+        """Names, each for itself: to except one name of a tied tensor frees none of its other names.
+
+        Raises PolicyError if a pattern matches nothing, or a name is matched twice.
+        """
+        names = all_names(context.manifest)
         found: set[str] = set()
         for pattern in self.excepted:
-            matched = {manifest.tied.get(name, name) for name in select(pattern, names)}
+            matched = set(select(pattern, names))
             if matched & found:
                 raise PolicyError(f"same-except: {quote(min(matched & found))} is matched by two patterns of except")
             found |= matched
@@ -100,18 +102,37 @@ def dyadic(value: Fraction) -> str:
     return f"{value.numerator}/2^{log}" if log else str(value.numerator)
 
 
-def compare_frames(audited: Manifest, base: Manifest, excepted: set[str]) -> None:
-    """What manifests alone decide: the same names, the same integer tensors, the same ties, outside `excepted`.
+def all_names(manifest: Manifest) -> list[str]:
+    """Every name of a model: committed tensors, tied names, integer tensors."""
+    return [*(t.name for t in manifest.tensors), *manifest.tied, *(entry.name for entry in manifest.excluded)]
+
+
+def compared(audited: Manifest, base: Manifest, excepted: set[str]) -> list[tuple[TensorEntry, TensorEntry]]:
+    """The pairs of float tensors to compare: for every name of either model outside `excepted`, what it means in both.
 
     Raises:
-        StatementError: the models differ there.
+        StatementError: a name is missing in one model, means an integer tensor in one and a float tensor in the
+        other, or integer tensors of different digests.
     """
-    own = {entry.name: (entry.dtype, entry.shape, entry.sha256) for entry in audited.excluded}
-    other = {entry.name: (entry.dtype, entry.shape, entry.sha256) for entry in base.excluded}
-    for name in sorted(own.keys() | other.keys()):
-        if name not in excepted and own.get(name) != other.get(name):
+    own, other = meanings(audited), meanings(base)
+    couples: dict[tuple[str, str], tuple[TensorEntry, TensorEntry]] = {}
+    for name in sorted((own.keys() | other.keys()) - excepted):
+        a, b = own.get(name), other.get(name)
+        if a is None or b is None:
+            where = "audited" if a is None else "base"
+            raise StatementError(f"same-except: the tensor {quote(name)} is missing in the {where} model")
+        if isinstance(a, TensorEntry) and isinstance(b, TensorEntry):
+            couples[a.name, b.name] = (a, b)
+        elif isinstance(a, TensorEntry) or isinstance(b, TensorEntry):
+            raise StatementError(f"same-except: {quote(name)} holds integers in one model and floats in the other")
+        elif (a.dtype, a.shape, a.sha256) != (b.dtype, b.shape, b.sha256):
             raise StatementError(f"same-except: the integer tensor {quote(name)} is not that of the base model")
-    known = {tensor.name for tensor in audited.tensors} | set(audited.tied)
-    for name in [*(tensor.name for tensor in base.tensors), *base.tied]:
-        if name not in known | own.keys() | excepted:
-            raise StatementError(f"same-except: the base model's tensor {quote(name)} is missing in the audited model")
+    return list(couples.values())
+
+
+def meanings(manifest: Manifest) -> dict[str, TensorEntry | ExcludedEntry]:
+    """What every name of a model stands for, tied names resolved."""
+    found: dict[str, TensorEntry | ExcludedEntry] = {tensor.name: tensor for tensor in manifest.tensors}
+    found.update({entry.name: entry for entry in manifest.excluded})
+    found.update({alias: found[name] for alias, name in manifest.tied.items()})
+    return found

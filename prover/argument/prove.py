@@ -17,7 +17,7 @@ from prover.argument.randomness import Stream, fresh_seed
 from verifier.argument import soundness
 from verifier.argument.opening import finish
 from verifier.argument.soundness import Counts
-from verifier.argument.statement import Statement, dry_run, open_transcript, oracles, verify
+from verifier.argument.statement import Statement, dry_run, open_transcript, oracles, packed_integers, verify
 
 
 class ProverFaultError(WeightproofError):
@@ -43,7 +43,7 @@ def attempt_stream(statement: Statement, nonce: bytes, witness: Witness) -> Stre
     the same proof.
     """
     labels = [b"attempt", statement.kind.encode(), statement.canonical(), nonce, witness_digest(witness)]
-    labels.append(struct.pack(f"<{len(statement.disclosed)}q", *statement.disclosed))
+    labels.append(packed_integers(statement.disclosed))
     return Stream(fresh_seed(), *labels, *(commitment.id for commitment in statement.commitments))
 
 

@@ -240,9 +240,9 @@ class ProverWorkers(Workers):
         engine = self._engine
         if isinstance(spec, PieceFractions):
             lookups = [piece for piece in spec.pieces if isinstance(piece, LookupPiece)]
-            if len(lookups) == len(spec.pieces) and spec.depth >= 2:
+            if len(lookups) == len(spec.pieces) and spec.depth >= 3:
                 leaves = lookup_leaves(engine, spec, lookups)
-                if leaves.count > 2:
+                if leaves.count > 4:
                     return ProverTree(engine.kernels, spec.depth, leaves)
             return ProverTree(engine.kernels, spec.depth, piece_layer(engine, spec))
         cells = engine.cells(spec.oracle).reshape(-1)

@@ -13,7 +13,7 @@ import numpy as np
 from circuits.checks.base import Context
 from circuits.checks.bases import Matrix
 from circuits.compiled import PolicyStatements
-from circuits.errors import VerificationError
+from circuits.errors import PolicyError, VerificationError
 from circuits.manifest import Manifest
 from circuits.policy import Policy
 from circuits.program import Integers
@@ -37,6 +37,8 @@ class Bases:
 
     def context(self, commitment: Commitment) -> Context:
         """The public facts of an audit of `commitment`."""
+        if set(self.committed) & set(self.public):
+            raise PolicyError("a base commitment has the name of a public base file; give it another name")
         manifests = {name: base.manifest for name, base in self.committed.items()}
         manifests.update({digest: manifest for digest, (manifest, _) in self.public.items()})
         return Context(commitment.manifest, manifests, {key: integers for key, (_, integers) in self.public.items()})

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from circuits.errors import StatementError
 from verifier.argument.engine import Engine, Oracle
 from verifier.argument.errors import UnluckyChallengeError
 from verifier.argument.field import ONE, X2, ZERO, K, k_list, k_sub
@@ -114,6 +116,7 @@ def piece_tree(engine: Engine, spec: PieceFractions) -> TreeClaim:
     Each leaf of a piece at offset i has eq weight e_i; with R all of them: p(z) = sum over lookups of e_i + sum over
     tables of e_i m_i, and q(z) = 1 + sum_R e_i (alpha - id X^2 - key_i - 1), affine in the looked-up cells.
     """
+    require_disjoint(spec)
     tree = fraction_tree(engine, spec.depth, spec)
     indicator = public = ZERO
     numerators: list[tuple[Oracle, Term]] = []
@@ -139,6 +142,27 @@ def piece_tree(engine: Engine, spec: PieceFractions) -> TreeClaim:
     settle(engine, numerators, tree.p - indicator)
     settle(engine, denominators, tree.q - (1 + public))
     return tree
+
+
+def require_disjoint(spec: PieceFractions) -> None:
+    """Pieces lie aligned and apart in the tree, and no key is in two tables: else counts could move between them.
+
+    Raises StatementError.
+    """
+    used: list[tuple[int, int]] = []
+    keys: list[tuple[int, int, int]] = []
+    for piece in spec.pieces:
+        size = 1 << piece.log_size if isinstance(piece, TablePiece) else piece.size
+        step = 1 << max(0, size - 1).bit_length()
+        if piece.position % step or piece.position + size > 1 << spec.depth:
+            raise StatementError("a piece of a fraction tree is misplaced: an error in the script")
+        used.append((piece.position, piece.position + size))
+        if isinstance(piece, TablePiece):
+            keys.append((piece.identity, piece.first, piece.first + size))
+    used.sort()
+    keys.sort()
+    if any(a[1] > b[0] for a, b in pairwise(used)) or any(a[0] == b[0] and a[2] > b[1] for a, b in pairwise(keys)):
+        raise StatementError("two pieces of a fraction tree overlap, or two tables share a key: an error in the script")
 
 
 def settle(engine: Engine, terms: list[tuple[Oracle, Term]], value: Hidden) -> None:

@@ -140,7 +140,7 @@ class Parameters:
         if not 1 <= self.target_bits <= MAX_TARGET_BITS:
             raise SoundnessError(f"parameters refused: the target must lie between 1 and {MAX_TARGET_BITS} bits")
         if not 1 <= self.log_columns < MAX_LOG_LENGTH:
-            problems.append("row length out of range")
+            raise SoundnessError("parameters refused: row length out of range")
         if not 0 < self.proofs <= MAX_PROOFS:
             problems.append("number of proofs out of range")
         if not 1 <= self.queries <= MAX_QUERIES:
@@ -162,6 +162,8 @@ class Parameters:
                 problems.append(f"level {i + 1} does not divide the vector above it into rows")
             if 10 << level.log_columns > 6 << level.log_length:
                 problems.append(f"the rate of level {i + 1} is above 0.6")
+            if (1 << level.log_length) - (1 << level.log_columns) < 2:
+                problems.append(f"level {i + 1} corrects no error")
             length = 1 << level.log_columns
         if length > max(1 << MAX_LOG_LAST, 0 if self.levels else self.message):
             problems.append("the last vector is too long")

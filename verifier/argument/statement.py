@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from circuits.errors import StatementError
@@ -52,6 +53,8 @@ class Statement(ABC):
     @property
     def parameters(self) -> Parameters:
         """The shape shared by all commitments. Raises StatementError if they differ."""
+        if not self.commitments:
+            raise StatementError("a statement needs a commitment")
         first, *others = self.commitments
         if any(not first.parameters.same_shape(other.parameters) for other in others):
             raise StatementError("the commitments have different shapes; recommit one with the other's row length")
@@ -79,8 +82,15 @@ def open_transcript(statement: Statement, nonce: bytes) -> Transcript:
     transcript.absorb(Kind.NONCE, nonce)
     for commitment in statement.commitments:
         transcript.absorb(Kind.COMMITMENT, commitment.id)
-    transcript.absorb(Kind.DISCLOSED, struct.pack(f"<{len(statement.disclosed)}q", *statement.disclosed))
+    transcript.absorb(Kind.DISCLOSED, packed_integers(statement.disclosed))
     return transcript
+
+
+def packed_integers(values: Sequence[int]) -> bytes:
+    """Signed 64-bit integers, little-endian. Raises StatementError for one that does not fit."""
+    if any(not -(1 << 63) <= value < 1 << 63 for value in values):
+        raise StatementError("a disclosed integer does not fit 64 bits")
+    return struct.pack(f"<{len(values)}q", *values)
 
 
 def dry_run(statement: Statement) -> Counts:

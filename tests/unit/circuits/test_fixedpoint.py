@@ -176,15 +176,30 @@ def test_integers_have_no_magnitude() -> None:
 
 def test_default_scales_and_the_common_scale_of_a_small_model() -> None:
     largest = {"a": 1.0, "b": 0.01, "zero": 0.0}
-    assert choose_scales(largest) == {"a": 14, "b": 21, "zero": 0}
+    assert choose_scales(largest) == {"a": 14, "b": 21, "zero": 21}
     assert choose_scales(largest, common=True) == {"a": 14, "b": 14, "zero": 14}
     assert choose_scales({"zero": 0.0}, common=True) == {"zero": 0}
+
+
+def test_a_tensor_of_zeros_takes_the_finest_scale_of_the_others() -> None:
+    """docs/adr/0004: its rounding bound is no larger than any other, and no other tensor is affected."""
+    assert choose_scales({"first": 0.0, "a": 1.0, "b": 0.01, "last": 0.0}) == {
+        "first": 21,
+        "a": 14,
+        "b": 21,
+        "last": 21,
+    }
+    assert choose_scales({"coarse": 2.0**30, "zero": 0.0}) == {"coarse": -16, "zero": -16}
+    assert choose_scales({"zero": 0.0, "other": 0.0}) == {"zero": 0, "other": 0}
+    assert choose_scales({}) == {}
 
 
 def test_an_owner_may_choose_coarser_scales() -> None:
     largest = {"a": 1.0, "b": 0.01, "zero": 0.0}
     assert choose_scales(largest, 12) == {"a": 12, "b": 12, "zero": 12}
-    assert choose_scales(largest, {"b": 3}) == {"a": 14, "b": 3, "zero": 0}
+    assert choose_scales(largest, {"b": 3}) == {"a": 14, "b": 3, "zero": 14}
+    assert choose_scales(largest, {"zero": 40}) == {"a": 14, "b": 21, "zero": 40}
+    assert choose_scales(largest, {"zero": -3}) == {"a": 14, "b": 21, "zero": -3}
     assert choose_scales(largest, {"b": 3}, common=True) == {"a": 3, "b": 3, "zero": 3}
 
 

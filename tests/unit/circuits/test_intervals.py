@@ -44,6 +44,7 @@ RULES: dict[str, tuple[Rule, tuple[int, int]]] = {
     "a comparison": (lambda g, x, y: g.greater(x, y), (0, 1)),
     "true": (lambda g, x, y: g.less(y, 5), (1, 1)),
     "false": (lambda g, x, y: g.less(y, 2), (0, 0)),
+    "equality of constants": (lambda g, x, y: g.equal(g.constant([3]), 5), (0, 0)),
     "decided equality": (lambda g, x, y: g.equal(x, 10), (0, 0)),
     "and": (lambda g, x, y: g.and_(g.less(y, 5), g.less(x, 0)), (0, 1)),
     "or": (lambda g, x, y: g.or_(g.less(y, 5), g.less(x, 0)), (1, 1)),
@@ -77,6 +78,10 @@ HISTOGRAM: dict[str, tuple[Callable[[GraphBuilder, Tensor], Tensor], tuple[int, 
     "two histograms": (
         lambda g, h: g.matmul(g.add(h, g.histogram(1, 5)), CELLS + 40_000),
         (7232 * (SIZE + 5), 72767 * (SIZE + 5)),
+    ),
+    "a slice, subtracted": (
+        lambda g, h: g.einsum("t,t->", g.slice(h, 0, 40_000, 70_000), np.full(25_536, -3)),
+        (-3 * SIZE, 0),
     ),
     "difference": (lambda g, h: g.reduce_sum(g.sub(h, g.histogram(1, 5))), (SIZE - 5, SIZE - 5)),
     "repeated cells": (lambda g, h: g.reduce_sum(g.gather(h, [7, 7])), (0, 2 * SIZE)),

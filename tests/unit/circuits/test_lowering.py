@@ -16,7 +16,7 @@ from circuits.builder import GraphBuilder, Tensor
 from circuits.errors import StatementError
 from circuits.evaluate import Evaluation, Witness, check, disclosed, sources_of
 from circuits.lowering import lower
-from circuits.program import Advice, Einsum, Histogram, Program, Quotient, Sign, Slack, Value, Weight
+from circuits.program import Advice, Einsum, Histogram, Program, Quotient, Sign, Slack, Sum, Value, Weight
 from tests.unit.circuits.graph_inputs import (
     RandomGraph,
     reference_outputs,
@@ -243,6 +243,26 @@ def test_scalar_factors_are_sums_and_products_of_values_are_einsums() -> None:
     g.disclose("outer", g.mul(g.slice(x, 0, 0, 1), g.slice(x, 1, 0, 1)))
     (einsum,) = [value for value in reachable(lower([g.graph()])) if isinstance(value, Einsum)]
     assert (einsum.left_labels, einsum.right_labels, einsum.output) == ((1,), (0,), (0, 1))
+
+
+def test_what_is_disclosed_is_tied_to_its_value() -> None:
+    g, x = statement()
+    g.disclose("twice", g.mul(x, 2))
+    program = lower([g.graph()])
+    ((published, value),) = program.published
+    ((name, zero),) = program.zeros
+    assert name == published.name == "0/disclose/twice" and (published.low, published.high) == (-200, 200)
+    assert isinstance(zero, Sum) and dict((part, factor) for factor, part in zero.parts) == {value: 1, published: -1}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "magnitude"), [(-8, 7, 7), (-9, 7, 8), (-8, 8, 8), (-(2**20), 2**20 - 1, 2**20 - 1)]
+)
+def test_magnitudes_take_no_more_limbs_than_needed(low: int, high: int, magnitude: int) -> None:
+    g, x = statement((), low, high)
+    g.disclose("abs", g.abs(x))
+    (sign,) = lower([g.graph()]).recipes
+    assert isinstance(sign, Sign) and (sign.magnitude.low, sign.magnitude.high) == (0, magnitude)
 
 
 def test_signs_are_shared() -> None:

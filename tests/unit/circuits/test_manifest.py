@@ -56,16 +56,15 @@ def test_groups_and_scales(manifest: Manifest) -> None:
     assert found == {
         "big.a": (18, 0),
         "big.b": (14, 1),
-        "small.x": (14, 3),
-        "small.y": (21, 4),
-        "small.z": (0, 2),
+        "small.x": (14, 2),
+        "small.y": (21, 3),
+        "small.z": (21, 3),
     }
     assert manifest.groups == (
         HistogramGroup(18, TABLE),
         HistogramGroup(14, TABLE),
-        HistogramGroup(0, 8),
         HistogramGroup(14, 2),
-        HistogramGroup(21, 1),
+        HistogramGroup(21, 9),
     )
     assert manifest.tensors[0].rounding_bound == Fraction(1, 2**19)
 
