@@ -137,7 +137,7 @@ def test_one_weight_of_a_group_out_of_range(value: int) -> None:
 
 def test_a_table_with_duplicate_keys_is_refused() -> None:
     """Group 7: with equal keys in two tables counts could be moved between them: no party runs such a script."""
-    statement, _ = Grouped(runs=((0, 32, 0), (32, 40, 0), (48, 80, 0))).commit()
+    statement, _ = Grouped().commit()
     rejects(StatementError, replace(statement, identities=(0, 0)), b"")
 
 
