@@ -19,6 +19,7 @@ import numpy as np
 from prover.argument.engine import Witness
 from prover.argument.kernels.interface import Cells, Kernels
 from prover.argument.oracle import OracleData
+from prover.argument.program import ProgramData
 from prover.argument.simulator import ProgrammedTranscript, foresee
 from tests.zero_knowledge.linear import extended, matching_tails
 from tests.zero_knowledge.recording import Message, Randomness, RecordingEngine, ReplayedStream, k_vector
@@ -75,14 +76,17 @@ def explain(
     advice: Witness,
     coins: ProgrammedTranscript,
     role: type[RecordingEngine] = RecordingEngine,
+    program: ProgramData | None = None,
 ) -> RecordingEngine:
-    """The proof of `known` again, from other commitments (made by `other_commitment`) and other advice."""
+    """The proof of `known` again, from other commitments (made by `other_commitment`), other advice and, for a
+    program, other tensors."""
     seen = foresee(statement, coins)
     eps, kernels = k_scalar(seen.eps), known.kernels
 
     def attempt(randomness: Randomness | None) -> RecordingEngine:
         stream = None if randomness is None else randomness.stream()
-        return role(statement, coins.rewound(), data, advice, stream, kernels=kernels).run(statement)
+        transcript = coins.rewound()
+        return role(statement, transcript, data, advice, stream, kernels=kernels, program=program).run(statement)
 
     # rho' = A - e X', where A - rho = e X in any run
     engine = attempt(None)

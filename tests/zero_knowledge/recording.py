@@ -11,6 +11,7 @@ import numpy as np
 from prover.argument.engine import ProvingEngine, Witness
 from prover.argument.kernels.interface import Kernels
 from prover.argument.oracle import OracleData
+from prover.argument.program import ProgramData
 from prover.argument.randomness import Stream, fresh_seed
 from tests.zero_knowledge.statements import KERNELS
 from verifier.argument.engine import LABEL_LEVEL, SALT_BYTES, Oracle
@@ -141,11 +142,13 @@ class RecordingEngine(ProvingEngine):
         stream: RecordedStream | None = None,
         check: bool = True,
         kernels: Kernels = KERNELS,
+        program: ProgramData | None = None,
     ) -> None:
         pads = dry_run(statement).pads
         self.source = stream or RecordedStream()
         models = oracles(statement)
         super().__init__(statement.parameters, transcript, models, pads, kernels, data, advice, self.source, check)
+        self.program = program
         self.messages: list[Message] = []
         self.values: dict[int, K] = {}
         self.masks = range(0)

@@ -39,8 +39,8 @@ from verifier.argument.workers import CellFractions, Cells, LookupPiece, PieceFr
 Integers = npt.NDArray[np.int64]
 
 KERNELS = ReferenceKernels()
-# Rows of 64 cells and 12 hiding coefficients, 128 positions of which a proof opens 4; 1 proof promised.
-SMALL = Parameters(0, 1, 6, 12, 4, (PlainLevel(2, 5, 6),))
+# Rows of 64 cells and 12 hiding coefficients, 128 positions of which a proof opens 4; 1 proof promised, of one bit.
+SMALL = Parameters(1, 1, 6, 12, 4, (PlainLevel(2, 5, 6),))
 NONCE = bytes(range(16))
 LOWEST, TABLE_LOG = -8, 4
 EXTRA_CELLS = 70
@@ -110,10 +110,10 @@ class Ranged(Squares):
         stop = np.array([model.rows << engine.parameters.log_columns])
         runs = CellFractions(model, np.zeros_like(stop), stop, np.zeros_like(stop), alpha)
         pieces = LookupPiece(0, engine.auxiliary, extra.address, extra.size, 1, 0)
-        trees = [cell_tree(engine, runs), piece_tree(engine, PieceFractions(extra.log_size, (pieces,), 0, alpha))]
+        trees = [cell_tree(engine, runs), piece_tree(engine, PieceFractions(extra.log_size, (pieces,), alpha))]
         for tree, region in zip(trees, counts, strict=True):
             table = TablePiece(0, engine.auxiliary, region.address, TABLE_LOG, LOWEST, 0)
-            same_sum(engine, tree, piece_tree(engine, PieceFractions(TABLE_LOG, (table,), 0, alpha)))
+            same_sum(engine, tree, piece_tree(engine, PieceFractions(TABLE_LOG, (table,), alpha)))
         self.sum_squares(engine)
 
 

@@ -10,14 +10,17 @@ import pytest
 from safetensors.numpy import save_file
 
 from circuits.errors import FormatError, VerificationError
+from circuits.evaluate import Evaluation, check
 from circuits.layout import Layout
 from circuits.manifest import Manifest
 from circuits.policy import Policy
 from prover.argument.engine import Witness
+from prover.argument.program import ProgramData
 from prover.argument.simulator import ProgrammedTranscript, foresee, simulate, simulate_commitment
-from prover.audit import audit_witness
+from prover.audit import atoms, certify, program_witness, require_passed
 from prover.checkpoints import open_checkpoint
 from prover.commit import CommittedModel, commit_model
+from prover.progress import Progress
 from tests.support.toy import KERNELS as FAST
 from tests.zero_knowledge.explanation import explain, other_commitment, visible
 from tests.zero_knowledge.recording import RecordingEngine
@@ -38,7 +41,14 @@ checks:
   - check: frobenius-norm
     tensors: "*"
     at_most: "30"
+  - check: spectral-norm
+    tensors: "*.weight"
+    at_most: "30"
+  - check: mean
+    tensors: "*.weight"
+    at_most: "0.25"
 """
+"""Norms from cells; a certificate that is a matrix; the fresh histogram of a tensor without a group of its own."""
 
 
 @pytest.mark.parametrize(
@@ -50,7 +60,8 @@ checks:
 )
 def test_validity_and_an_audit_are_simulated_too(parameters: Parameters | None, tmp_path: Path) -> None:
     """The statements of the commands, about a model that does not exist: two proofs from one commitment."""
-    save_file({"layer.weight": np.ones((30, 40), np.float32)}, tmp_path / "model.safetensors")
+    ones = {"layer.weight": np.ones((30, 40), np.float32), "layer.bias": np.ones(40, np.float32)}
+    save_file(ones, tmp_path / "model.safetensors")
     (tmp_path / "policy.yaml").write_text(POLICY)
     policy = Policy.read(tmp_path / "policy.yaml")
     manifest = Manifest.from_checkpoint(open_checkpoint(tmp_path / "model.safetensors"), None)
@@ -69,33 +80,45 @@ def test_validity_and_an_audit_are_simulated_too(parameters: Parameters | None, 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["validity", "audit"])
 def test_the_statements_of_the_commands_have_other_explanations(kind: str, tmp_path: Path) -> None:
-    """Validity and an audit of two models with one manifest: histograms, limbs, cell lookups; compiled kernels."""
+    """Validity and an audit of two models with one manifest: histograms, certificates, limbs; compiled kernels."""
     from prover.argument.kernels.cpu.kernels import CpuKernels
 
     kernels, coins = CpuKernels(), COINS[0]
     (tmp_path / "policy.yaml").write_text(POLICY)
     policy = Policy.read(tmp_path / "policy.yaml")
 
-    def compiled(model: CommittedModel) -> tuple[Statement, Witness]:
+    def compiled(model: CommittedModel) -> tuple[Statement, Witness, ProgramData | None]:
+        if kind == "validity":
+            return Validity(model.commitment), {}, None
+        certified = certify([model.integers], policy, Progress.silent())
+        require_passed(certified)
         audit = Audit(policy, model.commitment)
-        return (Validity(model.commitment), {}) if kind == "validity" else (audit, audit_witness(model, audit))
+        values = Evaluation(audit.statements.program, atoms([model.integers], certified.certificates))
+        assert check(audit.statements.program, values) == []
+        return audit, program_witness(audit.compiled, values), ProgramData(kernels, values.__getitem__)
 
     models = []
     for seed in (1, 2):
         weight = np.random.default_rng(seed).uniform(-1, 1, (30, 40)).astype(np.float32)
         weight[0, 0] = 1.0
-        save_file({"layer.weight": weight}, tmp_path / "model.safetensors")
+        save_file({"layer.weight": weight, "layer.bias": weight[1]}, tmp_path / "model.safetensors")
         models.append(commit_model(open_checkpoint(tmp_path / "model.safetensors"), kernels, parameters=WIDE))
     first, second = models
+    assert not np.array_equal(first.integers.flat, second.integers.flat)
     assert first.commitment.manifest.tensors == second.commitment.manifest.tensors
-    statement, advice = compiled(first)
-    proof = RecordingEngine(statement, coins.rewound(), [first.data], advice, kernels=kernels).run(statement)
+    statement, advice, program = compiled(first)
+    known = RecordingEngine(statement, coins.rewound(), [first.data], advice, kernels=kernels, program=program)
+    proof = known.run(statement)
+    check_under(statement, proof.proof, coins)
 
     opened = foresee(statement, coins).positions
     cells = second.integers.flat.reshape(-1, WIDE.columns)
     matrix, data = other_commitment(cells.astype(np.int64), first.data, opened, WIDE, kernels)
     commitment = replace(second.commitment, root=matrix.root)
-    statement, advice = compiled(replace(second, commitment=commitment, data=data))
-    other = explain(proof, statement, [data], advice, coins)
+    statement, advice, program = compiled(replace(second, commitment=commitment, data=data))
+    if kind == "audit":
+        assert Audit(policy, commitment).statements.program.tallies
+        assert any(not np.array_equal(known.witness[name], cells) for name, cells in advice.items())
+    other = explain(proof, statement, [data], advice, coins, program=program)
     check_under(statement, other.proof, coins)
     assert visible(other) == visible(proof)

@@ -1,7 +1,8 @@
-"""A proof made with faulty memory is rejected, and may give away a weight: an owner verifies before sending.
+"""A proof made with faulty memory is rejected, and may give away a weight: `prove` verifies before it returns.
 
 Zero knowledge is a promise about proofs that verify. One flipped bit in the prover's copy of the weights, after the
-commitment was made, and the amount by which the verifier's last equation fails names the weight and its value.
+commitment was made, and the amount by which the verifier's last equation fails names the weight and its value. The
+proofs here are made with the engine directly; from the public function such a proof never comes out.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from circuits.errors import StatementError
+from prover.argument.prove import ProverFaultError, prove
 from tests.zero_knowledge.recording import RecordingEngine
-from tests.zero_knowledge.statements import NONCE, Squares, commit, square_sum, weights
+from tests.zero_knowledge.statements import KERNELS, NONCE, Squares, commit, square_sum, weights
 from verifier.argument import opening
 from verifier.argument.engine import Engine, VerifyingEngine
 from verifier.argument.errors import FinalRelationError
@@ -68,6 +71,8 @@ def test_one_faulty_cell_gives_away_its_weight(monkeypatch: pytest.MonkeyPatch) 
     proof = RecordingEngine(statement, open_transcript(statement, NONCE), [data], {}).run(statement).proof
     with pytest.raises(FinalRelationError):
         verify(statement, proof, NONCE, minimum_bits=0)
+    with pytest.raises(ProverFaultError):
+        prove(statement, KERNELS, [data], {}, NONCE, minimum_bits=0)
 
     # from here on, nothing but the proof
     misses: list[K] = []
@@ -89,3 +94,13 @@ def test_one_faulty_cell_gives_away_its_weight(monkeypatch: pytest.MonkeyPatch) 
                 found.append((row, column, (error[0] + P // 2) % P - P // 2))
     # wrong minus right is -2 w
     assert found == [(ROW, COLUMN, -2 * int(cells[ROW, COLUMN]))]
+
+
+def test_data_of_another_commitment_are_refused_before_anything_is_sent() -> None:
+    """The same cells under other hiding coefficients: the statement holds, but the openings would not fit the root."""
+    cells = weights(52, 2)
+    (matrix, data), (_, foreign) = commit(cells), commit(cells)
+    statement = Squares((matrix,), square_sum([cells]))
+    with pytest.raises(StatementError, match="another commitment"):
+        prove(statement, KERNELS, [foreign], {}, NONCE, minimum_bits=0)
+    verify(statement, prove(statement, KERNELS, [data], {}, NONCE, minimum_bits=0), NONCE, minimum_bits=0)

@@ -16,9 +16,20 @@ import pytest
 
 from prover.argument import prove as proving
 from prover.argument import randomness
+from prover.argument.engine import Witness
 from prover.argument.prove import attempt_stream, prove
 from tests.zero_knowledge.recording import RecordedStream, RecordingEngine, k_vector
-from tests.zero_knowledge.statements import KERNELS, NONCE, Ranged, Squares, commit, square_sum, weights, witness
+from tests.zero_knowledge.statements import (
+    EXTRA_CELLS,
+    KERNELS,
+    NONCE,
+    Ranged,
+    Squares,
+    commit,
+    square_sum,
+    weights,
+    witness,
+)
 from verifier.argument.field import k_list, k_mul, k_scalar, k_sub, words_from_bytes
 from verifier.argument.statement import open_transcript
 from verifier.argument.transcript import Kind
@@ -74,12 +85,21 @@ def constant_system(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return use
 
 
-def first_words(statement: Squares = STATEMENT, nonce: bytes = NONCE) -> bytes:
-    return attempt_stream(statement, nonce).words(8).tobytes()
+ADVICE = witness(CELLS)
+
+
+def first_words(statement: Squares = STATEMENT, nonce: bytes = NONCE, advice: Witness = ADVICE) -> bytes:
+    return attempt_stream(statement, nonce, advice).words(8).tobytes()
+
+
+def made() -> bytes:
+    """A proof by the public function, which verifies it too."""
+    return prove(STATEMENT, KERNELS, [DATA], ADVICE, NONCE, minimum_bits=0)
 
 
 def test_an_attempt_depends_on_the_system_and_on_what_is_proved(constant_system: Callable[[bytes], None]) -> None:
-    """A system that repeats itself (a restored snapshot) does no harm while nonce, statement or commitment differ."""
+    """A system that repeats itself (a restored snapshot) does no harm while nonce, statement, disclosed values,
+    commitment or advice differ."""
     constant_system(b"a")
     base = first_words()
     assert first_words() == base
@@ -87,8 +107,15 @@ def test_an_attempt_depends_on_the_system_and_on_what_is_proved(constant_system:
         "nonce": first_words(nonce=bytes(16)),
         "longer nonce": first_words(nonce=NONCE + b"\x00"),
         "kind": first_words(Squares((MATRIX,), STATEMENT.total)),
+        "disclosed": first_words(replace(STATEMENT, total=STATEMENT.total + 1)),
         "commitment": first_words(replace(STATEMENT, matrices=(replace(MATRIX, root=bytes(32)),))),
         "commitments": first_words(replace(STATEMENT, matrices=(MATRIX, MATRIX))),
+        "advice": first_words(advice=witness(CELLS, 1)),
+        "one cell of advice": first_words(advice={**ADVICE, "extra": ADVICE["extra"] + (np.arange(EXTRA_CELLS) == 69)}),
+        "names of advice": first_words(
+            advice={**ADVICE, "cell counts": ADVICE["extra counts"], "extra counts": ADVICE["cell counts"]}
+        ),
+        "no advice": first_words(advice={}),
     }
     constant_system(b"b")
     others["system"] = first_words()
@@ -98,10 +125,10 @@ def test_an_attempt_depends_on_the_system_and_on_what_is_proved(constant_system:
 def test_all_randomness_of_a_proof_comes_from_one_call(constant_system: Callable[[bytes], None]) -> None:
     """With the operating system's 256 bits fixed, a proof is a function of its inputs: there is no other source."""
     constant_system(b"c")
-    first, second = (prove(STATEMENT, KERNELS, [DATA], witness(CELLS), NONCE) for _ in range(2))
+    first, second = made(), made()
     assert first == second
     constant_system(b"d")
-    assert prove(STATEMENT, KERNELS, [DATA], witness(CELLS), NONCE) != first
+    assert made() != first
 
 
 def test_every_attempt_asks_the_operating_system_for_256_bits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +141,7 @@ def test_every_attempt_asks_the_operating_system_for_256_bits(monkeypatch: pytes
 
     monkeypatch.setattr(os, "urandom", record)
     for _ in range(2):
-        prove(STATEMENT, KERNELS, [DATA], witness(CELLS), NONCE)
+        made()
     assert asked == [32, 32]
 
 
