@@ -89,8 +89,8 @@ class Decision:
                 **{name: base.id.hex() for name, base in self.bases.committed.items()},
                 **{digest: "public file" for digest in self.bases.public},
             },
-            "weights": "the committed integers and all weights within their rounding bounds; that these belong to a given"
-            " checkpoint is shown by `weightproof-prover reproduce`",
+            "weights": "the committed integers and all weights within their rounding bounds; that they belong to a"
+            " given checkpoint is shown by `weightproof-prover reproduce`",
             "disclosed": [str(value) for value in self.disclosed],
             "security": {
                 "target_bits": self.commitment.parameters.target_bits,

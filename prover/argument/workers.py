@@ -17,9 +17,6 @@ from verifier.argument.workers import (
     LookupPiece,
     Maybe,
     PieceFractions,
-    Product,
-    Public,
-    SumcheckWorker,
     TablePiece,
     TreeWorker,
     WaveWorker,
@@ -162,74 +159,6 @@ def field_cells(engine: ProvingEngine, oracle: Oracle, address: int, size: int) 
     return cells if cells.dtype == np.uint64 else lift(cells)
 
 
-class ProverProducts(SumcheckWorker):
-    """A batched sum of products; see `verifier.argument.sumcheck.products` for the extension to the longest."""
-
-    def __init__(self, engine: ProvingEngine, items: Sequence[Product]) -> None:
-        self._kernels = engine.kernels
-        self._items = items
-        self._round = 0
-        self._tail = [ONE] * len(items)
-        self._left: list[Array] = []
-        self._right: list[Array] = []
-        for item in items:
-            size = 1 << item.log_size
-            if item.right is item.left:
-                raw = engine.cells(item.left.oracle).reshape(-1)[item.left.address : item.left.address + size]
-                array = raw if raw.dtype == np.int32 else self._embed(raw)
-                self._left.append(array)
-                self._right.append(array)
-                continue
-            self._left.append(self._embed(field_cells(engine, item.left.oracle, item.left.address, size)))
-            right = item.right
-            values = (
-                lift(right.values)
-                if isinstance(right, Public)
-                else field_cells(engine, right.oracle, right.address, size)
-            )
-            self._right.append(self._embed(values))
-
-    def _embed(self, values: Words) -> Array:
-        array = np.zeros((3, values.shape[0]), np.uint64)
-        array[0] = values
-        return self._kernels.upload(array)
-
-    def messages(self) -> tuple[Maybe, Maybe]:
-        total0 = total_inf = ZERO
-        for i, item in enumerate(self._items):
-            if self._round < item.log_size:
-                g0, g_inf = self._kernels.product_messages(self._left[i], self._right[i], 1)
-                total0, total_inf = total0 + item.coefficient * g0, total_inf + item.coefficient * g_inf
-            else:
-                # both sides carry the selector 1 - X: values f and 0, slope -f
-                left, right = self._value(i)
-                value = item.coefficient * self._tail[i] * left * right
-                total0, total_inf = total0 + value, total_inf + value
-        return total0, total_inf
-
-    def _value(self, i: int) -> tuple[K, K]:
-        return tuple(self._scalar(side[i]) for side in (self._left, self._right))  # type: ignore[return-value]
-
-    def _scalar(self, array: Array) -> K:
-        host = np.asarray(self._kernels.download(array))
-        if host.ndim == 1:
-            return ZERO + int(host[0])
-        return k_list(host[:, :1])[0]
-
-    def bind(self, challenge: K) -> None:
-        for i, item in enumerate(self._items):
-            if self._round < item.log_size:
-                same = self._left[i] is self._right[i]
-                self._left[i] = self._kernels.product_bind(self._left[i], challenge, 1)
-                self._right[i] = self._left[i] if same else self._kernels.product_bind(self._right[i], challenge, 1)
-            else:
-                self._tail[i] = self._tail[i] * (1 - challenge) * (1 - challenge)
-        self._round += 1
-
-    def finals(self) -> list[tuple[Maybe, Maybe]]:
-        return [self._value(i) for i in range(len(self._items))]
-
-
 class ProverWorkers(Workers):
     """Workers with access to the proving engine's data."""
 
@@ -248,9 +177,6 @@ class ProverWorkers(Workers):
         cells = engine.cells(spec.oracle).reshape(-1)
         leaves = engine.kernels.cell_leaves(cells, Runs(spec.start, spec.stop, spec.group), spec.alpha)
         return ProverTree(engine.kernels, max(0, int(spec.stop[-1]) - 1).bit_length(), leaves)
-
-    def products(self, spec: Sequence[Product]) -> SumcheckWorker:
-        return ProverProducts(self._engine, spec)
 
     def evaluate(self, terms: Sequence[tuple[Oracle, Term]]) -> Maybe:
         total = ZERO

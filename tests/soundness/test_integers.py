@@ -12,6 +12,7 @@ from circuits.errors import StatementError
 from circuits.program import Advice
 from prover.argument.oracle import OracleData
 from tests.support.cheating import accepts, forge, rejects
+from tests.support.products import Cells, Product, products
 from tests.support.statements import Bits, Limbs
 from tests.support.toy import MICRO, Integers, Toy, ToyCommitment, commit, weights, witness
 from verifier.argument.engine import Engine
@@ -19,8 +20,6 @@ from verifier.argument.errors import FinalRelationError
 from verifier.argument.field import ONE, P, lift
 from verifier.argument.hidden import Hidden
 from verifier.argument.program.regions import limbs_of
-from verifier.argument.sumcheck import products
-from verifier.argument.workers import Cells, Product
 
 QUARTER = pow(4, -1, P)
 ROOT = 281474976710656  # 2^48: its square is -1 mod p

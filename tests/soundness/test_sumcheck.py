@@ -8,17 +8,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from prover.argument.workers import ProverProducts
 from tests.soundness.conftest import Honest
 from tests.support.cheating import Cheater, CheatingWorkers, accepts, forge, rejects
+from tests.support.products import Cells, Product, ProverProducts, Public, SumcheckWorker, products
 from tests.support.statements import Sums
 from tests.support.toy import KERNELS, replace
 from verifier.argument.engine import Engine
 from verifier.argument.errors import FinalRelationError
 from verifier.argument.field import ONE, K, P, k_list
 from verifier.argument.hidden import NOTHING
-from verifier.argument.sumcheck import products
-from verifier.argument.workers import Cells, Maybe, Product, Public, SumcheckWorker
+from verifier.argument.workers import Maybe
 
 
 class OtherProducts(Cheater):

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prover.argument.oracle import OracleData
+from tests.support.products import Cells, Product, products, send_evaluation
 from tests.support.toy import LOWEST, MICRO, TABLE_LOG, ToyCommitment, commit, multiplicities
 from verifier.argument.engine import Engine, Region
 from verifier.argument.field import ONE, ZERO, K, powers
@@ -22,8 +23,7 @@ from verifier.argument.hidden import Hidden
 from verifier.argument.lookup import cell_tree, piece_tree, same_sum
 from verifier.argument.parameters import Parameters
 from verifier.argument.statement import Statement
-from verifier.argument.sumcheck import products, send_evaluation
-from verifier.argument.workers import CellFractions, Cells, LookupPiece, PieceFractions, Product, TablePiece
+from verifier.argument.workers import CellFractions, LookupPiece, PieceFractions, TablePiece
 
 TABLE = 1 << TABLE_LOG
 Integers = npt.NDArray[Any]

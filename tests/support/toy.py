@@ -16,6 +16,7 @@ import numpy.typing as npt
 from prover.argument.kernels.reference import ReferenceKernels
 from prover.argument.oracle import OracleData, commit_rows
 from prover.argument.randomness import Stream
+from tests.support.products import Cells, Product, products
 from tests.support.quick_kernels import QuickKernels
 from verifier.argument.engine import LABEL_MODEL, Engine, Oracle
 from verifier.argument.field import ONE, K
@@ -23,8 +24,7 @@ from verifier.argument.hidden import Hidden
 from verifier.argument.lookup import piece_tree, same_sum
 from verifier.argument.parameters import Parameters, PlainLevel
 from verifier.argument.statement import Statement
-from verifier.argument.sumcheck import products
-from verifier.argument.workers import Cells, LookupPiece, PieceFractions, Product, TablePiece
+from verifier.argument.workers import LookupPiece, PieceFractions, TablePiece
 
 Integers = npt.NDArray[Any]
 

@@ -25,6 +25,7 @@ from prover.argument.simulator import (
     simulate,
     simulate_commitment,
 )
+from tests.support.products import Cells, Product, products
 from verifier.argument.engine import LABEL_MODEL, Engine, Oracle, VerifyingEngine
 from verifier.argument.field import ONE, K
 from verifier.argument.forms import dyadic_intervals, eq_term
@@ -33,8 +34,7 @@ from verifier.argument.lookup import cell_tree, piece_tree, same_sum
 from verifier.argument.opening import finish
 from verifier.argument.parameters import Parameters, PlainLevel
 from verifier.argument.statement import Statement, dry_run, oracles
-from verifier.argument.sumcheck import products
-from verifier.argument.workers import CellFractions, Cells, LookupPiece, PieceFractions, Product, TablePiece
+from verifier.argument.workers import CellFractions, LookupPiece, PieceFractions, TablePiece
 
 Integers = npt.NDArray[np.int64]
 

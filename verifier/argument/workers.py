@@ -99,34 +99,6 @@ class TreeWorker:
         return None, None, None, None
 
 
-# ---------------------------------------------------------------- sums of products
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """2^log_size committed cells from `address`."""
-
-    oracle: Oracle
-    address: int
-
-
-@dataclass(frozen=True, eq=False)
-class Public:
-    """A public vector of integers, signed, |x| < 2^62; length a power of two."""
-
-    values: npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """coefficient * <left, right> over 2^log_size entries. `left is right` for a sum of squares."""
-
-    coefficient: K
-    left: Cells
-    right: Cells | Public
-    log_size: int
-
-
 class WaveWorker:
     """The prover's side of a wave (`verifier.argument.program.waves`). Blank here."""
 
@@ -135,20 +107,6 @@ class WaveWorker:
         return None, None, None
 
     def bind(self, challenge: K) -> None: ...
-
-
-class SumcheckWorker:
-    """The prover's side of a batched sum of products. Blank here."""
-
-    def messages(self) -> tuple[Maybe, Maybe]:
-        """g(0), g(inf)."""
-        return None, None
-
-    def bind(self, challenge: K) -> None: ...
-
-    def finals(self) -> list[tuple[Maybe, Maybe]]:
-        """Every product's left and right factor at the point."""
-        return []
 
 
 # ---------------------------------------------------------------- opening
@@ -196,9 +154,6 @@ class Workers:
 
     def tree(self, spec: CellFractions | PieceFractions) -> TreeWorker:
         return TreeWorker()
-
-    def products(self, spec: Sequence[Product]) -> SumcheckWorker:
-        return SumcheckWorker()
 
     def evaluate(self, terms: Sequence[tuple[Oracle, Term]]) -> Maybe:
         """The value of a linear form of few committed cells."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from circuits.errors import StatementError
-from circuits.program import Advice, Einsum, Indexed, Integers, Program, Sum, Value, Weight
+from circuits.evaluate import sources_of
+from circuits.program import Advice, Einsum, Indexed, Integers, Program, Value, Weight
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Engine
 from verifier.argument.field import ONE, ZERO, K, powers
@@ -18,18 +19,6 @@ from verifier.argument.program.regions import AdviceRegions, axis_bits
 from verifier.argument.program.waves import Item, Side, Wave, items_of
 
 MAX_REQUESTS = 100_000
-
-
-def sources_of(value: Value) -> tuple[Value, ...]:
-    """The values that a value is computed from."""
-    if isinstance(value, Sum):
-        return tuple(part for _, part in value.parts)
-    if isinstance(value, Einsum):
-        return (value.left, value.right)
-    if isinstance(value, Indexed):
-        return value.sources
-    source = getattr(value, "source", None)
-    return () if source is None else (source,)
 
 
 def reachable(program: Program) -> list[Value]:
