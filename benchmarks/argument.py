@@ -1,4 +1,4 @@
-"""Commit, validity proof, audit and verification of whole models: seconds, peak memory, proof bytes, time over the floor.
+"""Commit, validity proof, audit and verification of whole models: seconds, memory, proof bytes, time over the floor.
 
 Each model runs in its own process, so that its peak memory is its own. Run: `python -m benchmarks argument --help`.
 """

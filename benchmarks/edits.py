@@ -111,7 +111,7 @@ def refilled(along: float, everywhere: float) -> Edit:
     def change(w: Array, r: Array, rng: np.random.Generator) -> Array:
         removed = r @ w
         size = np.linalg.norm(removed)
-        row, rest = rng.standard_normal(w.shape[1]), rng.standard_normal(w.shape)
+        row, rest = rng.standard_normal(w.shape[1:]), rng.standard_normal(w.shape)
         row *= along * size / np.linalg.norm(row)
         rest *= everywhere * size / np.linalg.norm(rest)
         return np.asarray(w - np.outer(r, removed) + np.outer(r, row) + rest)

@@ -30,8 +30,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from circuits.builder import GraphBuilder, Tensor
 from circuits.checks.base import Check, Context, Instance, require
 from circuits.checks.gram import gram, gram_magnitude
-from circuits.checks.positive import PsdPlan, assert_positive, factor_log, plan, require_size
-from circuits.errors import PolicyError
+from circuits.checks.positive import MAX_LOG, PsdPlan, assert_positive, factor_log, plan, require_size
+from circuits.errors import PolicyError, StatementError
 from circuits.manifest import TensorEntry
 from circuits.program import rounded_high
 from circuits.rationals import decimal, root_above
@@ -133,6 +133,14 @@ class NoAblatedDirection(Check):
         require_size(size)
         # the diagonal of the sum is at most (129/128) 2^k a writer
         unit_log = 2 * factor_log(size) - 1 - len(writers).bit_length()
+        for tensor, _ in writers:
+            # the largest c_l is about 2^k / (n 4^(bits - 1)); c_l times a Gram entry, over all writers, stays below
+            # 2^59
+            least = tensor.entries * 4 ** (self.precision_bits - 1)
+            room = MAX_LOG - 3 - len(writers).bit_length() - gram_magnitude(tensor.entries // size).bit_length()
+            unit_log = min(unit_log, room + least.bit_length() - 1)
+        if unit_log < COARSE_LOG + 8:
+            raise StatementError("no-ablated-direction: the matrices are too large; raise precision_bits")
         threshold = decimal(self.at_least, "at_least")
         u = min(max(USUAL_ETA / root_above(threshold), Fraction(1, 16)), Fraction(16))
         kappa = ceil(Fraction(129, 127) * (1 + 1 / u))

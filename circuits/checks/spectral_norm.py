@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from circuits.builder import GraphBuilder
+from circuits.builder import GraphBuilder, Tensor
 from circuits.checks.base import Check, Context, Instance, require
 from circuits.checks.gram import gram, gram_magnitude, sides, singular_margin
 from circuits.checks.positive import PsdPlan, assert_positive, plan
@@ -38,11 +38,13 @@ class UpperSpec:
 
 @dataclass(frozen=True)
 class LowerSpec:
-    """|floor(|W v| / 2^shift)|^2 * 4^shift >= bound * |v|^2 for a witness v over the smaller side's partner."""
+    """|floor(|W v| / 2^shift)|^2 >= ceil(ceil(bound / 2^coarse) |v|^2 / (4^shift / 2^coarse)) for a witness v: the
+    right side is at least bound |v|^2 / 4^shift."""
 
     tensor: TensorEntry
     bound: int
     shift: int
+    coarse: int
 
 
 class SpectralNorm(Check):
@@ -95,7 +97,9 @@ class SpectralNorm(Check):
         bound = ceil(threshold**2 * Fraction(4) ** tensor.scale)
         peak = columns << (15 + WITNESS_LOG)
         shift = max(0, -(-(2 * peak.bit_length() + rows.bit_length() - 60) // 2))
-        if (bound * columns << (2 * WITNESS_LOG)).bit_length() > 61:
+        # bound |v|^2 / 4^shift from bound / 2^coarse, rounded up, so that the product stays below 2^62
+        coarse = max(0, bound.bit_length() + columns.bit_length() + 2 * WITNESS_LOG - 60)
+        if coarse > 2 * shift:
             raise StatementError(f"spectral-norm of {tensor.name}: at_least {limit} is out of reach; lower it")
         g = GraphBuilder("spectral-norm-lower", self.version)
         v = g.advice("witness", (columns,), -(1 << WITNESS_LOG), (1 << WITNESS_LOG) - 1)
@@ -105,8 +109,13 @@ class SpectralNorm(Check):
             "witness",
             g.greater_or_equal(
                 g.einsum("i,i->", scaled, scaled),
-                g.floor_div(g.add(g.mul(g.einsum("j,j->", v, v), bound), 4**shift - 1), 4**shift),
+                ceiled(g, g.mul(g.einsum("j,j->", v, v), -(-bound // 2**coarse)), 4**shift >> coarse),
             ),
         )
         g.assert_true("nonzero", g.greater_or_equal(g.einsum("j,j->", v, v), 1))
-        return Instance(tensor.name, "sigma_1(W)", ">=", limit, g.graph(), LowerSpec(tensor, bound, shift))
+        return Instance(tensor.name, "sigma_1(W)", ">=", limit, g.graph(), LowerSpec(tensor, bound, shift, coarse))
+
+
+def ceiled(g: GraphBuilder, value: Tensor, divisor: int) -> Tensor:
+    """ceil(value / divisor)."""
+    return g.floor_div(g.add(value, divisor - 1), divisor) if divisor > 1 else value

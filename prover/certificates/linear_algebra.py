@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from prover.certificates.base import Floats, Integers
 
 SPLIT_LOG = 13
+SMALL = 1000
+"""Below this size one thread is faster than several that wait for each other."""
 
 
 @cache
@@ -25,6 +28,7 @@ def _device() -> str:
 
 
 def _tensor(array: Floats) -> Any:
+    _torch().set_num_threads(1 if array.shape[0] < SMALL else max(1, len(os.sched_getaffinity(0))))
     return _torch().from_numpy(np.ascontiguousarray(array)).to(_device())
 
 

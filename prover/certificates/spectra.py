@@ -66,7 +66,7 @@ def spectral_norm_below(spec: LowerSpec, access: Access) -> Certificate:
         return Certificate(value, False, needed)
     witness = np.rint(right / peak * ((1 << WITNESS_LOG) - 1)).astype(np.int64)
     scaled = np.abs(matrix @ witness) >> spec.shift
-    need = -(-(int(witness @ witness) * spec.bound) // 4**spec.shift)
+    need = -(-(int(witness @ witness) * -(-spec.bound // 2**spec.coarse)) // (4**spec.shift >> spec.coarse))
     if int(scaled @ scaled) < need:
         return Certificate(value, False, needed)
     return Certificate(value, True, needed, {"witness": witness})

@@ -171,7 +171,7 @@ def test_a_tie_frees_no_other_name(tmp_path: Path) -> None:
 
 def test_a_float_tensor_does_not_become_integers(tmp_path: Path) -> None:
     """A name that means integers in the audited model and floats in the base is a difference."""
-    ids = {"ids": np.arange(9), "v": np.ones((3, 4), np.float32)}
+    ids: dict[str, Any] = {"ids": np.arange(9), "v": np.ones((3, 4), np.float32)}
     own = integers_of(write(tmp_path / "own.safetensors", ids))
     audited = ModelIntegers(replace(own.manifest, tied={"encoder": "ids"}), own.layout, own.flat)
     base = integers_of(write(tmp_path / "base.safetensors", ids | {"encoder": np.ones((3, 4), np.float32)}))
