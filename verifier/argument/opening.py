@@ -78,16 +78,14 @@ def finish(engine: Engine) -> None:
     """
     close_quadratics(engine)
     parameters = engine.parameters
+    if engine.counting:
+        count(engine)
+        return
     terms, total = batch_claims(engine)
     worker = engine.workers.opening(engine, terms)
-    variables = engine.counts.row_variables
-    rows, total = rounds(engine, variables, total, worker.row_messages, worker.row_bind)
+    rows, total = rounds(engine, engine.counts.row_variables, total, worker.row_messages, worker.row_bind)
     folded = merge([bind_high(term, parameters.log_columns, rows) for term in terms])
     beta = engine.challenge()
-    engine.counts.pads = engine.pads_used
-    engine.counts.constraints = len(engine.relations.constraints)
-    if engine.counting:
-        return
     if engine.pads_used != engine.pads:
         raise StatementError("the script used another number of pads than its dry run: an error in the script")
     pad_weights, public = batch_constraints(engine, total, beta)
@@ -128,6 +126,14 @@ def finish(engine: Engine) -> None:
         check_last_vector(functional, vector, claim, spots, domain_points(drawn, 1 << log_length))
 
 
+def count(engine: Engine) -> None:
+    """What the dry run has to know of the opening: two padded messages a row variable, and the totals."""
+    engine.fresh_pads(2 * engine.counts.row_variables)
+    engine.counts.claims = len(engine.relations.claims)
+    engine.counts.pads = engine.pads_used
+    engine.counts.constraints = len(engine.relations.constraints)
+
+
 def batch_claims(engine: Engine) -> tuple[list[Term], Hidden]:
     """All claims as one: claim j has weight lambda^j. Addresses become those of the joint row space."""
     lam = engine.challenge()
@@ -138,7 +144,6 @@ def batch_claims(engine: Engine) -> tuple[list[Term], Hidden]:
     for claim, weight in zip(claims, weights, strict=True):
         for oracle, term in claim.terms:
             terms.append(term.scaled(weight).moved(oracle.start_row << shift))
-    engine.counts.claims = len(claims)
     return terms, weighted_sum(zip(weights, (claim.value for claim in claims), strict=True))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from verifier.argument.engine import Engine
 from verifier.argument.field import ONE, ZERO, K, powers
-from verifier.argument.hidden import Hidden, weighted_sum
+from verifier.argument.hidden import NOTHING, Hidden, weighted_sum
 
 
 def close_quadratics(engine: Engine) -> None:
@@ -29,6 +29,10 @@ def close_quadratics(engine: Engine) -> None:
                     index[id(operand)] = len(operands)
                     operands.append(operand)
     engine.counts.operands = len(operands)
+    if engine.counting:
+        engine.fresh_pads(len(operands) + 2)
+        relations.constraints.extend([NOTHING] * (len(operands) + 1))
+        return
     masks = engine.fresh_pads(len(operands))
     rho = [engine.workers.pad(pad) for pad in masks]
     d0, d1 = cross_terms(engine, theta, index, rho)

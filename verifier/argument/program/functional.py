@@ -36,13 +36,15 @@ from circuits.program import (
 )  # fmt: skip
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Oracle
-from verifier.argument.field import HALF, ONE, ZERO, K, Words, f_sum, k_mul, k_scale, k_sum, lift
+from verifier.argument.field import HALF, ONE, ZERO, K, Words, f_mul, f_sum, k_mul, k_scale, k_sum, lift
 from verifier.argument.forms import Factor, Term, dense
 from verifier.argument.program.regions import AdviceRegions, axis_bits, axis_pieces, chosen
 
 Factors = tuple[tuple[Factor, ...], ...]
 ALL_ONES: Factor = (ONE, ZERO)
 SPARSE_SIZE = 4096
+PIECE_BITS = 16
+ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,28 @@ def axis_table(factors: tuple[Factor, ...], size: int) -> Words:
     return table
 
 
+def row_products(matrix: Integers, table: Words) -> Words:
+    """Inner products of every row of integers with a K table (3, columns): K array (3, rows).
+
+    Small integers go through float64 matrix products, exactly: with 16 bits of the table at a time every sum stays
+    below 2^53.
+    """
+    rows, columns = matrix.shape
+    largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
+    if matrix.size < SPARSE_SIZE or largest * columns >= 1 << (53 - PIECE_BITS):
+        return f_sum(k_scale(table[:, None, :], lift(matrix)))
+    shifts = np.arange(0, 64, PIECE_BITS, dtype=np.uint64)
+    mask = np.uint64((1 << PIECE_BITS) - 1)
+    pieces = ((table[:, :, None] >> shifts) & mask).astype(np.float64)
+    out = np.zeros((3, rows), np.uint64)
+    for start in range(0, rows, ROWS_AT_ONCE):
+        part = matrix[start : start + ROWS_AT_ONCE].astype(np.float64)
+        sums = np.stack([part @ plane for plane in pieces])
+        scaled = f_mul(lift(sums.astype(np.int64)), np.uint64(1) << shifts)
+        out[:, start : start + ROWS_AT_ONCE] = f_sum(scaled)
+    return out
+
+
 def contract(array: Integers, factors: Factors) -> K:
     """The functional on public integers, axis by axis from the last."""
     if not array.shape:
@@ -94,8 +118,8 @@ def contract(array: Integers, factors: Factors) -> K:
             weights = own if weights is None else k_mul(weights, own)
         assert weights is not None
         return k_sum(k_scale(weights, product))
-    planes = k_scale(axis_table(factors[-1], array.shape[-1])[:, None, :], lift(array.reshape(-1, array.shape[-1])))
-    values = f_sum(planes).reshape(3, *array.shape[:-1])
+    values = row_products(array.reshape(-1, array.shape[-1]), axis_table(factors[-1], array.shape[-1]))
+    values = values.reshape(3, *array.shape[:-1])
     for axis in range(array.ndim - 2, -1, -1):
         table = axis_table(factors[axis], array.shape[axis])
         values = f_sum(k_mul(values, table.reshape(3, *([1] * axis), -1)))
@@ -150,7 +174,7 @@ class Pusher:
         if self._counting:
             return ONE
         if id(value) not in self._digests:
-            self._digests[id(value)] = hashlib.sha256(array.tobytes()).digest()
+            self._digests[id(value)] = hashlib.sha256(np.ascontiguousarray(array).data).digest()
         key = (self._digests[id(value)], array.shape, factors)
         if key not in self._values:
             self._values[key] = contract(array, factors)
