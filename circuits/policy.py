@@ -75,8 +75,8 @@ class Policy(BaseModel):
 
     @cached_property
     def canonical(self) -> bytes:
-        """Canonical JSON of the policy, defaults filled in."""
-        data = self.model_dump(mode="json")
+        """Canonical JSON of the policy, defaults filled in; parameters that are not set are left out."""
+        data = self.model_dump(mode="json", exclude_none=True)
         return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @property

@@ -13,6 +13,15 @@ from tests.end_to_end.models import norms, small_tensors, write_policy, write_sa
 NONCE = bytes(range(100, 132))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels() -> None:
+    """The commands find their kernels compiled: compiling takes more memory than some tests allow."""
+    from prover.argument.kernels.cpu.kernels import CpuKernels, needs_compilation
+
+    if needs_compilation():
+        CpuKernels.compile()
+
+
 @dataclass(frozen=True)
 class Audited:
     """A committed checkpoint and a bundle about it."""
