@@ -75,8 +75,9 @@ def test_just_outside_is_refused(model: CommittedModel, tmp_path: Path) -> None:
     """By one unit of the copy: within the policy's own limit, but not by the margin that rounding needs."""
     with pytest.raises((FalseStatementError, CertificateError)):
         audit(model, threshold(model, -1), tmp_path)
+    (tmp_path / "far").mkdir()
     with pytest.raises(FalseStatementError):
-        audit(model, threshold(model, -(integer_square(model.integers, WEIGHT) // 2)), tmp_path)
+        audit(model, threshold(model, -(integer_square(model.integers, WEIGHT) // 2)), tmp_path / "far")
 
 
 def forge(model: CommittedModel, statement: Audit, slack: int, change: Forgery = dict) -> bytes:
