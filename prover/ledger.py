@@ -45,8 +45,11 @@ class Ledger:
             )
         try:
             with closing(self._connect()) as connection:
+                # one snapshot: another process may be reserving
+                connection.execute("BEGIN")
                 require_intact(connection, path)
                 rows = connection.execute("SELECT commitment, proofs FROM budget").fetchall()
+                connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise BudgetError(f"the opening ledger {path} cannot be read ({error}); recommit the model") from None
         if len(rows) != 1 or rows[0][0] != commitment.hex():

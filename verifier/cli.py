@@ -63,7 +63,8 @@ def summary(decision: Decision) -> str:
     ]
     for check in decision.policy.checks:
         parameters = ", ".join(
-            f"{key} {value}" for key, value in check.model_dump(mode="json", exclude={"check"}).items()
+            f"{key} {value}"
+            for key, value in check.model_dump(mode="json", exclude={"check"}, exclude_none=True).items()
         )
         lines.append(f"  {check.check} ({check.strength}): {parameters}")
     lines.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import ml_dtypes
@@ -115,8 +116,10 @@ def test_shapes_in_the_manifest(tmp_path: Path) -> None:
 
 
 def test_an_ordinary_run_needs_little_memory(tmp_path: Path) -> None:
-    """Four million weights: about 150 bytes a weight at most."""
+    """Four million weights: about 150 bytes a weight at most. A child starts with the peak of the process that made
+    it, so that one is the least that can be seen."""
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     values = np.random.default_rng(1).standard_normal((2048, 2048)).astype(np.float32)
     model = write_safetensors(tmp_path / "model.safetensors", {"w": values})
     result = prover("commit", model, "--out", tmp_path / "commitment").clean(ACCEPTED)
-    assert result.peak_bytes < 150 * values.size + (400 << 20)
+    assert result.peak_bytes <= max(inherited, 150 * values.size + (400 << 20))
