@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from circuits.errors import PolicyError
 from circuits.graph import Graph
-from circuits.manifest import HistogramGroup, Manifest, TensorEntry
+from circuits.manifest import Manifest, TensorEntry
 from circuits.patterns import select
 
 
@@ -57,11 +57,6 @@ class Context:
         if not found:
             raise PolicyError(f"{pattern!r} matches no committed tensor")
         return list(found.values())
-
-    def own_group(self, tensor: TensorEntry) -> HistogramGroup | None:
-        """The histogram group that holds exactly this tensor, or None."""
-        group = self.manifest.groups[tensor.group]
-        return group if group.entries == tensor.entries else None
 
     def whole_groups(self, tensors: Sequence[TensorEntry]) -> list[int] | None:
         """The histogram groups whose union these tensors are, or None: then no histogram speaks of exactly them."""

@@ -40,7 +40,6 @@ class ProverTree(TreeWorker):
 
     def __init__(self, kernels: Kernels, depth: int, leaves: Leaves | Layer) -> None:
         self._kernels = kernels
-        self._depth = depth
         self._layers: list[Source]
         if isinstance(leaves, Layer):
             self._layers = [leaves]

@@ -88,10 +88,10 @@ class Audit(Statement):
         out, offset = {}, 0
         for name, atom in self.statements.published.items():
             size = int(np.prod(atom.shape, dtype=np.int64))
-            array = np.array(self.values[offset : offset + size], np.int64).reshape(atom.shape)
-            if size and not atom.low <= int(array.min()) <= int(array.max()) <= atom.high:
+            cells = self.values[offset : offset + size]
+            if any(not atom.low <= cell <= atom.high for cell in cells):
                 raise VerificationError(f"the disclosed {name} is not in [{atom.low}, {atom.high}]")
-            out[name] = array
+            out[name] = np.array(cells, np.int64).reshape(atom.shape)
             offset += size
         return out
 
