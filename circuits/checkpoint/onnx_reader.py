@@ -80,7 +80,7 @@ def read_onnx(path: Path) -> Checkpoint:
     data = map_bytes(path, 0, size).data
     check_cost(data, onnx.ModelProto.DESCRIPTOR, MAX_FIELDS, path.name)
     try:
-        model = onnx.ModelProto.FromString(data)
+        model = onnx.ModelProto.FromString(data)  # type: ignore[arg-type] # any buffer is taken, without a copy
     except Exception as error:  # DecodeError of protobuf, which onnx does not export
         raise FormatError(f"{path.name}: not an ONNX model ({error}); export it again") from error
     paths = {path.name: path}
