@@ -99,33 +99,33 @@ class JobQueue:
 
         Raises ConflictError if that job is another one.
         """
-        text = json.dumps(payload, sort_keys=True)
-
-        def transaction(connection: Connection) -> Job:
-            known = connection.execute(
-                select(JOBS).where(JOBS.c.owner == owner, JOBS.c.request_id == request_id)
-            ).one_or_none()
-            if known is not None:
-                if (known.kind, known.payload) != (kind, text):
-                    raise ConflictError(f"the request_id {request_id!r} stands for another job; choose a new one")
-                return _job(known)
-            moment, identity = now(), secrets.token_hex(16)
-            connection.execute(
-                JOBS.insert().values(
-                    id=identity,
-                    owner=owner,
-                    request_id=request_id,
-                    kind=kind,
-                    payload=text,
-                    state="QUEUED",
-                    created=moment,
-                    updated=moment,
-                )
-            )
-            return self._one(connection, identity)
-
-        job: Job = self._database.attempt(transaction)
+        job: Job = self._database.attempt(self.add, owner, request_id, kind, payload)
         return job
+
+    @staticmethod
+    def add(connection: Connection, owner: str, request_id: str, kind: str, payload: dict[str, Any]) -> Job:
+        """The same within a transaction that changes more."""
+        text = json.dumps(payload, sort_keys=True)
+        query = select(JOBS).where(JOBS.c.owner == owner, JOBS.c.request_id == request_id)
+        known = connection.execute(query).one_or_none()
+        if known is not None:
+            if (known.kind, known.payload) != (kind, text):
+                raise ConflictError(f"the request_id {request_id!r} stands for another job; choose a new one")
+            return _job(known)
+        moment = now()
+        connection.execute(
+            JOBS.insert().values(
+                id=secrets.token_hex(16),
+                owner=owner,
+                request_id=request_id,
+                kind=kind,
+                payload=text,
+                state="QUEUED",
+                created=moment,
+                updated=moment,
+            )
+        )
+        return _job(connection.execute(query).one())
 
     def claim(self, worker: str, kinds: Sequence[str]) -> Job | None:
         """The oldest job that waits, or whose worker was lost, leased to `worker`; None if there is none.
