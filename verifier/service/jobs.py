@@ -221,14 +221,20 @@ class JobQueue:
         ended: bool = self._database.attempt(transaction)
         return ended
 
-    def release(self, job: Job, worker: str) -> None:
-        """Put a job back, as if it had not been started: the worker stops, or the cause of its failure will pass."""
+    def release(self, job: Job, worker: str, forgiven: bool = True) -> None:
+        """Put a job back; `forgiven`, as if it had not been started: its worker stops, or the trouble will pass."""
 
         def transaction(connection: Connection) -> None:
             connection.execute(
                 update(JOBS)
                 .where(self._held(job, worker))
-                .values(state="QUEUED", attempts=JOBS.c.attempts - 1, leased_by=None, leased_until=None, updated=now())
+                .values(
+                    state="QUEUED",
+                    attempts=JOBS.c.attempts - int(forgiven),
+                    leased_by=None,
+                    leased_until=None,
+                    updated=now(),
+                )
             )
 
         self._database.attempt(transaction)

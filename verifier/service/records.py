@@ -391,13 +391,13 @@ class Records:
         connection.execute(update(AUDITS).where(late).values(state="EXPIRED", updated=moment))
 
     def _first(self, query: Any) -> Record | None:
-        with self._database.begin() as connection:
-            return connection.execute(query).first()
+        row: Record | None = self._database.attempt(lambda connection: connection.execute(query).first())
+        return row
 
     def _page(self, query: Any, table: Table, after: int, limit: int) -> list[Record]:
-        with self._database.begin() as connection:
-            rows = connection.execute(query.where(table.c.number > after).order_by(table.c.number).limit(limit))
-            return list(rows)
+        page = query.where(table.c.number > after).order_by(table.c.number).limit(limit)
+        rows: list[Record] = self._database.attempt(lambda connection: list(connection.execute(page)))
+        return rows
 
     def _change(self, statement: Any) -> None:
         self._database.attempt(lambda connection: connection.execute(statement).rowcount)

@@ -13,6 +13,13 @@ from typing import Any
 from verifier.service.child import MEMORY_STATUS, limits
 
 
+def identify_task(task: dict[str, Any]) -> dict[str, Any]:
+    """Read a commitment.json. Task: {"commitment": path}."""
+    from verifier.argument.commitment import Commitment
+
+    return {"commitment": Commitment.read(Path(task["commitment"])).id.hex()}
+
+
 def check_validity_task(task: dict[str, Any]) -> dict[str, Any]:
     """Check a folder with commitment.json and validity.proof. Task: {"folder": path}."""
     from verifier.decision import check_validity
@@ -42,7 +49,7 @@ def decide_task(task: dict[str, Any]) -> dict[str, Any]:
     return {"report": decision.report(), "model": model_digest(decision.commitment.manifest.files)}
 
 
-TASKS = {"validity": check_validity_task, "decide": decide_task}
+TASKS = {"identify": identify_task, "validity": check_validity_task, "decide": decide_task}
 
 
 def main() -> None:
