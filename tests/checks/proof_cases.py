@@ -11,7 +11,7 @@ from circuits.checks.base import Check
 from circuits.policy import AnyCheck
 from prover.audit import Measured
 from tests.checks.models import decimal
-from tests.checks.proved_models import Models, World
+from tests.checks.proved_models import World
 from tests.checks.small_transformer import ADAPTED, EDITED, TENSORS, UNCHANGED
 
 Parameters = dict[str, Any]
@@ -78,7 +78,7 @@ class Case:
         return {"check": self.check, **self.parameters, self.key: threshold}
 
     def units(self, threshold: str | float) -> int:
-        return round(Fraction(threshold) * 10**self.places)
+        return round(Fraction(threshold) * Fraction(10) ** self.places)
 
     def sides(self, world: World) -> Sides:
         """By bisection: the last threshold that is certified and its neighbour, which is not."""

@@ -1,7 +1,8 @@
-"""Every check as a verifier reports it: which tensors a statement is about, how many they must be, what is disclosed."""
+"""Every check as a verifier reports it: the tensors of each statement, their number, and what is disclosed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ from tests.checks.proof_cases import (
     Comparison,
     checks_of_policies,
 )
+from tests.checks.proved_models import World
 from tests.checks.spectra_support import BITS, NONCE
+from verifier.argument.derive import derive
+from verifier.argument.parameters import TARGET_BITS
 from verifier.argument.statement import verify
 from verifier.bundle import Bundle
 from verifier.decision import BaseFiles, decide
@@ -31,24 +35,28 @@ every_disclosure = pytest.mark.parametrize("check", sorted(DISCLOSURES))
 
 
 def test_all_checks_in_one_bundle_and_what_the_report_says_of_each(boundaries: Boundaries, tmp_path: Path) -> None:
-    """From files only, as a regulator has them: folders of commitments, a public base file, a bundle, a policy."""
-    world = boundaries.world
-    checks = [boundaries[case].inside for case in CASES]
+    """All checks just inside and one disclosure, with the parameters that `weightproof-prover commit` derives, decided
+    from files only, as a regulator has them: folders of commitments, a public base file, a bundle, a policy."""
+    world = World.of(tmp_path, derive(boundaries.world.own.commitment.layout.entries, 1))
+    disclosed = {"check": "row-norms", **DISCLOSURES["row-norms"], "disclose": True}
+    checks = [*(boundaries[case].inside for case in CASES), disclosed]
     models, policy = world.models(checks), world.policy(checks)
     bundle = models.audited(policy)
     folders = dict(zip(("own", *models.names), models.publish(tmp_path), strict=True))
-    received = Bundle.from_bytes(bundle.to_bytes())
     bases = BaseFiles({name: folders[name] for name in models.names}, models.files)
-    report = decide(folders["own"], received, policy, NONCE, BITS, bases).report()
-    claims = report["claims"]
-    assert [claim["check"] for claim in claims] == [case.check for case in CASES]
-    for claim, case in zip(claims, CASES, strict=True):
-        assert [one["tensors"] for one in claim["statements"]] == case.statements
+    received = Bundle.from_bytes(bundle.to_bytes())
+    report = decide(folders["own"], received, policy, NONCE, bases=bases).report()
+    assert [claim["check"] for claim in report["claims"]] == [check["check"] for check in checks]
+    tensors = [[one["tensors"] for one in claim["statements"]] for claim in report["claims"]]
+    assert tensors == [*(case.statements for case in CASES), [["embed.weight"]]]
+    for claim in report["claims"]:
         assert [one["about"] for one in claim["statements"]] == claim["about"]
-    assert report["disclosed"] == []
-    weaker = world.policy([*checks[1:], checks[0]])
-    with pytest.raises(VerificationError, match="another policy"):
-        decide(folders["own"], received, weaker, NONCE, BITS, bases)
+    assert report["disclosed"] == [str(value) for value in bundle.disclosed] == ["26", "26"]
+    # every proof reaches the target by itself; the errors of the four commitments and the audit add up
+    assert float(report["security"]["round_by_round_bits"]) >= TARGET_BITS
+    for wrong in ({"disclosed": (26, 25)}, {"disclosed": (26,)}, {"nonce": NONCE[::-1]}):
+        with pytest.raises(VerificationError):
+            decide(folders["own"], replace(received, **wrong), policy, NONCE, bases=bases)
 
 
 @every_case
