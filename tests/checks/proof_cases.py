@@ -22,10 +22,10 @@ class Sides:
     """One check in three strengths.
 
     Attributes:
-        inside: certified, and no stronger one is.
+        inside: certified.
         outside: the next stronger one, not certified. The property itself may still hold, by less than its margin.
         beyond: the property does not hold by what is measured; `outside` itself if there is nothing in between.
-        value: what is measured, and the thresholds of `inside` and `outside`, where the check has such numbers.
+        numbers: what is measured and the thresholds of `inside` and `outside`, where the check has such numbers.
     """
 
     inside: Parameters
@@ -78,6 +78,7 @@ class Case:
         return {"check": self.check, **self.parameters, self.key: threshold}
 
     def units(self, threshold: str | float) -> int:
+        """The nearest multiple of 10^-places."""
         return round(Fraction(threshold) * Fraction(10) ** self.places)
 
     def sides(self, world: World) -> Sides:
@@ -182,6 +183,7 @@ EDIT = {"group": list(WRITERS), "base": "base"}
 
 
 def of(check: str, key: str, holds: str, fails: str, margin: float, *tensors: str, **more: Any) -> Case:
+    """A case; all tensors unless some are named."""
     places = more.pop("places", 7)
     return Case(check, key, holds, fails, margin, tensors or TENSORS, more, places)
 
@@ -232,6 +234,10 @@ CASES: tuple[Case | Comparison, ...] = (
     of("variance", "at_most", "0.13", "0.12", 3e-4, **TOGETHER),
     of("variance", "at_least", "0.12", "0.13", 3e-4, **TOGETHER),
 )
+"""Margins are those of rounding, 2^-15 a weight (twice that for a change) and so 2^-15 sqrt(n) for a norm of n weights,
+and on top of it: the chords of entropy; rounded roots of higher moments; the slack of certificates of positivity;
+rounded factors of a change of low rank; 1 % in the normalisation of changes and writers, and for writers the split of
+their margin; sixteenths of a stable rank."""
 
 DISCLOSURES: dict[str, Parameters] = {
     "kurtosis": TOGETHER,
