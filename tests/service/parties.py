@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,9 +90,12 @@ class Service:
         database: str | None = None,
         policies: Sequence[Path] = (),
         base_files: Sequence[Path] = (),
+        port: int = 0,
     ) -> Service:
         """A new service's folder; `limits` replace the defaults of the settings."""
-        new_service(folder, REGULATOR, certificates.folder, certificates.callers(), "127.0.0.1:0", "test/log", policies)
+        new_service(
+            folder, REGULATOR, certificates.folder, certificates.callers(), f"127.0.0.1:{port}", "test/log", policies
+        )
         configuration = folder / "verifier.toml"
         text = configuration.read_text()
         if database is not None:
@@ -186,6 +190,13 @@ class Owner:
     def open_audit(self, client: VerifierClient, request_id: str | None = None) -> wire.Audit:
         """Register if need be, and open an audit."""
         return client.create_audit(request_id or os.urandom(8).hex(), self.register(client), self.policy_name)
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Any, seconds: float = 30.0) -> None:
