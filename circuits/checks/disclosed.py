@@ -44,11 +44,12 @@ class Disclosure:
         if self.value is not None and self.low == self.value == self.high:
             return f"= {decimal_text(self.value)}"
         if self.value is None:
-            return f"is {self._bracket}"
-        return f"= {decimal_text(self.value)} in fixed point, {self._bracket} for the real weights"
+            return f"is {self.bracket}"
+        return f"= {decimal_text(self.value)} in fixed point, {self.bracket} for the real weights"
 
     @property
-    def _bracket(self) -> str:
+    def bracket(self) -> str:
+        """Where the real weights lie, rounded outwards."""
         if self.low is not None and self.high is not None:
             return f"between {decimal_text(self.low, -1)} and {decimal_text(self.high, 1)}"
         if self.low is not None:

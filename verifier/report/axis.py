@@ -52,7 +52,10 @@ class Axis:
 
     def at(self, value: Fraction) -> str:
         """The pixel of a value, with one decimal; values beyond an end are drawn at the end."""
-        place = _log10(value) if self.logarithmic else value
+        if self.logarithmic:
+            place = _log10(value) if value > 0 else self.low
+        else:
+            place = value
         share = min(max((place - self.low) / (self.high - self.low), Fraction(0)), Fraction(1))
         return pixels(self.start + share * (self.stop - self.start))
 
@@ -64,12 +67,14 @@ class Axis:
     def _anchor(self, value: Fraction) -> str:
         share = Fraction(self.at(value)) - min(self.start, self.stop)
         size = abs(self.stop - self.start)
-        return "start" if share * 12 < size else "end" if share * 12 > 11 * size else "middle"
+        return "start" if share * 18 < size else "end" if share * 18 > 17 * size else "middle"
 
     def _powers(self) -> list[Fraction]:
         first, last = -(-self.low.numerator // self.low.denominator), self.high.numerator // self.high.denominator
         stride = max(1, -(-(last - first + 1) // MOST_TICKS))
-        return [Fraction(10) ** power for power in range(first, last + 1, stride)]
+        powers = [Fraction(10) ** power for power in range(first - 1, last + 1, stride)]
+        values = [power * factor for power in powers for factor in ((1, 2, 5) if len(powers) <= 3 else (1,))]
+        return [value for value in values if self.low <= _log10(value) <= self.high]
 
     def _multiples(self) -> list[Fraction]:
         span = (self.high - self.low) / (MOST_TICKS - 1)

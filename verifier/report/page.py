@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from circuits.checks.base import Context
 from circuits.checks.disclosed import decimal_text
@@ -22,14 +23,18 @@ from verifier.report.text import Listing, clip, plural
 
 MAX_CLAIMS = 2_000
 MAX_LISTED = 100
-MAX_TENSORS_OF_COMMITMENT = 400
+MAX_DISCLOSED = MAX_TENSORS_OF_COMMITMENT = 400
 MAX_RESOLVED = 200
 """Patterns that are matched against the names of the model."""
 MAX_POLICY_LINES = 1_000
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _SAYS = {
-    "regulator": "a regulator, who verified the proof",
-    "certifier": "a certification body, which verified the proof",
-    "owner": "the owner of the model: nobody else speaks here",
+    "regulator": "a regulator: somebody other than the owner verified the proof",
+    "certifier": "a certification body: somebody other than the owner verified the proof",
+    "owner": "the owner of the model: this is the owner's word about the owner's model",
 }
 
 
@@ -51,7 +56,6 @@ class Signer:
 
     says: str
     issuer: str
-    role: str
     key: str
     dated: str
     until: str
@@ -96,7 +100,7 @@ class Page:
     claims: tuple[ClaimBlock, ...]
     more_claims: int
     strengths: str
-    disclosures: tuple[tuple[str, str, str], ...]
+    disclosures: tuple[tuple[str, str, str, str], ...]
     more_disclosures: int
     unread: int
     plots: tuple[Rows | Curve, ...]
@@ -115,7 +119,10 @@ class Page:
         audit = relied_on.attestation.audit
         context = None if material.commitment is None else Context(material.commitment.manifest)
         read = material.disclosures or ()
-        disclosed = tuple((f"{one.name}", one.label, one.amount) for one in read[:MAX_TENSORS_OF_COMMITMENT])
+        disclosed = tuple(
+            (one.name, one.label, "" if one.value is None else decimal_text(one.value), one.bracket)
+            for one in read[:MAX_DISCLOSED]
+        )
         manifest = None if context is None else context.manifest
         return Page(
             title=f"Audit of {clip(_model(relied_on), 200)}",
@@ -157,9 +164,14 @@ def _verdict(signed: Signed) -> str:
     who = f"According to {issuer}, {audit.issuer.role}, whose signature was checked for this report,"
     if audit.passed:
         claims = "the one claim below was" if len(audit.claims) == 1 else f"all {len(audit.claims):,} claims below were"
-        return f"{who} {claims} shown to hold for the model {model}; this is valid until {audit.valid_until}."
+        return f"{who} {claims} shown to hold for the model {model}; this is valid until {_date(audit.ends)}."
     failed = sum(not claim.passed for claim in audit.claims)
     return f"{who} {failed:,} of {plural(len(audit.claims), 'claim')} about the model {model} were NOT shown to hold."
+
+
+def _date(moment: datetime) -> str:
+    """Such as 1 March 2027, 12:00:00 UTC; in English whatever the locale is."""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M:%S} UTC"
 
 
 def _facts(signed: Signed) -> tuple[tuple[str, str], ...]:
@@ -182,7 +194,6 @@ def _signer(signed: Signed) -> Signer:
     return Signer(
         _SAYS[audit.issuer.role],
         clip(audit.issuer.id, 300),
-        audit.issuer.role,
         signed.key,
         audit.verified_at,
         audit.valid_until,

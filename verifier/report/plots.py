@@ -146,6 +146,13 @@ class _Metric:
     def subject(self, label: str) -> _Subject:
         return self.subjects.setdefault(label, _Subject())
 
+    @property
+    def only_points(self) -> bool:
+        """Whether there is nothing but disclosed points of distributions, which a curve shows together."""
+        values = [subject.value for subject in self.subjects.values()]
+        limited = any(subject.at_least or subject.at_most for subject in self.subjects.values())
+        return not limited and all(value is not None and _point(value) is not None for value in values)
+
 
 def plots(claims: Sequence[Claim], disclosures: Sequence[Disclosure], manifest: Manifest | None) -> list[Rows | Curve]:
     """The plots of a report, in the order of the claims; at most 60."""
@@ -159,8 +166,11 @@ def plots(claims: Sequence[Claim], disclosures: Sequence[Disclosure], manifest: 
                 subject.pattern = str(claim.parameters.get("tensors", ""))
     for one in disclosures:
         metrics.setdefault(one.name, _Metric(one.name)).subject(one.label).value = one
-    found: list[Rows | Curve] = [_ranges(metric) for metric in metrics.values()]
-    found.extend(_curves(disclosures))
+    curves = dict(_curves(disclosures))
+    for name, metric in list(metrics.items()):
+        if metric.only_points and set(metric.subjects) <= set(curves):
+            del metrics[name]
+    found: list[Rows | Curve] = [*map(_ranges, metrics.values()), *curves.values()]
     found = found[: MAX_PLOTS - 1]
     return found if manifest is None else [*found, _scales(manifest)]
 
@@ -243,15 +253,15 @@ def _width(start: str, stop: str) -> str:
     return pixels(max(Fraction(0), Fraction(stop) - Fraction(start)))
 
 
-def _curves(disclosures: Iterable[Disclosure]) -> Iterator[Curve]:
-    """What disclosed maxima, quantiles and shares say about the distribution of |w|, tensor by tensor."""
+def _curves(disclosures: Iterable[Disclosure]) -> Iterator[tuple[str, Curve]]:
+    """What disclosed maxima, quantiles and shares say about the distribution of |w|, by label."""
     points: dict[str, set[tuple[Fraction, Fraction, Fraction, Fraction]]] = {}
     for one in disclosures:
         if (point := _point(one)) is not None:
             points.setdefault(one.label, set()).add(point)
     for label, found in points.items():
         if len(found) > 1:
-            yield _curve(label, sorted(found, key=lambda point: (point[0] + point[1], point[2] + point[3])))
+            yield label, _curve(label, sorted(found, key=lambda point: (point[0] + point[1], point[2] + point[3])))
 
 
 def _point(one: Disclosure) -> tuple[Fraction, Fraction, Fraction, Fraction] | None:
@@ -272,7 +282,7 @@ def _point(one: Disclosure) -> tuple[Fraction, Fraction, Fraction, Fraction] | N
 
 
 def _curve(label: str, points: list[tuple[Fraction, Fraction, Fraction, Fraction]]) -> Curve:
-    axis = Axis.around([Fraction(0), *(point[1] for point in points)], 46, WIDTH - MARGIN)
+    axis = Axis.around([place for point in points for place in point[:2]], 46, WIDTH - MARGIN)
     share = Axis(Fraction(0), Fraction(1), 222, 12)
     boxes = []
     for before, after in pairwise([(Fraction(0),) * 4, *points]):
@@ -283,7 +293,7 @@ def _curve(label: str, points: list[tuple[Fraction, Fraction, Fraction, Fraction
     return Curve(
         f"Distribution of |w| in {clip(label, 120)}, as far as it is disclosed",
         "Dots: disclosed quantiles, shares and maxima. The share of weights up to |w| rises through the shaded boxes;"
-        " where in them is private.",
+        f" where in them is private.{' Logarithmic axis.' if axis.logarithmic else ''}",
         clip("; ".join(f"{a}: {b}" for a, b in table), 1_500),
         middle,
         tuple(boxes),
