@@ -71,9 +71,10 @@ class Axis:
 
     def _powers(self) -> list[Fraction]:
         first, last = -(-self.low.numerator // self.low.denominator), self.high.numerator // self.high.denominator
-        stride = max(1, -(-(last - first + 1) // MOST_TICKS))
-        powers = [Fraction(10) ** power for power in range(first - 1, last + 1, stride)]
-        values = [power * factor for power in powers for factor in ((1, 2, 5) if len(powers) <= 3 else (1,))]
+        if last - first + 1 > MOST_TICKS // 2:
+            stride = -(-(last - first + 1) // MOST_TICKS)
+            return [Fraction(10) ** power for power in range(first, last + 1, stride)]
+        values = [Fraction(10) ** power * factor for power in range(first - 1, last + 1) for factor in (1, 2, 5)]
         return [value for value in values if self.low <= _log10(value) <= self.high]
 
     def _multiples(self) -> list[Fraction]:

@@ -25,15 +25,15 @@ RATIONALS = st.fractions(min_value=-(10**12), max_value=10**12, max_denominator=
         ([12], False, ["0", "5", "10"]),
         ([0], False, ["0", "0.5", "1"]),
         ([-3, -1], False, ["-3", "-2", "-1", "0"]),
-        ([1, 1000], True, ["1", "2", "5", "10", "20", "50", "100", "200", "500", "1000"]),
+        ([2, 300], True, ["2", "5", "10", "20", "50", "100", "200"]),
+        ([1, 1000], True, ["1", "10", "100", "1000"]),
         ([1, 10**12], True, ["1", "1000", "1000000", "1000000000", "1000000000000"]),
     ],
 )
 def test_ticks_are_round(values: list[int], logarithmic: bool, ticks: list[str]) -> None:
     axis = Axis.around([Fraction(value) for value in values], 10, 470)
     assert axis.logarithmic == logarithmic
-    found = [tick.text for tick in axis.ticks()]
-    assert found == ticks or set(ticks) <= set(found)
+    assert [tick.text for tick in axis.ticks()] == ticks
 
 
 @given(st.lists(RATIONALS, min_size=1, max_size=6))
