@@ -246,7 +246,7 @@ def _row(y: int, label: str, subject: _Subject, axis: Axis) -> Row:
         bracket = start, _width(start, stop)
     limits = tuple(axis.at(limit[0]) for limit in (subject.at_least, subject.at_most) if limit)
     amount = short(subject.amount, 34)
-    return Row(y, short(label, 62 - len(amount)), amount, band, limits, dot, bracket)
+    return Row(y, short(label, 62 - len(amount) * 6 // 5), amount, band, limits, dot, bracket)
 
 
 def _width(start: str, stop: str) -> str:
