@@ -12,6 +12,7 @@ from verifier.bundle import Bundle
 from verifier.console import base_file_option, base_option, command, emit, parse_nonce
 from verifier.decision import BaseFiles, Decision, decide
 from verifier.log.commands import log
+from verifier.service.commands import dev, init, remote, serve
 
 FILE = click.Path(path_type=Path)
 
@@ -76,6 +77,8 @@ def summary(decision: Decision) -> str:
 
 main.add_command(attestation)
 main.add_command(log)
+for service_command in (serve, init, dev, remote):
+    main.add_command(service_command)
 
 
 @main.group()

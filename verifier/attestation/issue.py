@@ -58,7 +58,19 @@ def attest(
     Raises FormatError (a name or a time that cannot be), TrustError (the key does not sign).
     """
     subject = Subject(name, model_digest(decision.commitment.manifest.files))
-    audit = model_audit(decision.report(), issuer, dates, evidence or {})
+    return attest_report(decision.report(), subject, key, issuer, dates, evidence)
+
+
+def attest_report(
+    report: Mapping[str, Any],
+    subject: Subject,
+    key: Signs,
+    issuer: Issuer,
+    dates: Dates,
+    evidence: Mapping[str, str] | None = None,
+) -> list[Envelope]:
+    """The same from a decision's report, where decision and signature are made by different processes."""
+    audit = model_audit(report, issuer, dates, evidence or {})
     statements = [Statement((subject,), MODEL_AUDIT, audit.to_json())]
     if issuer.role != "owner":
         statements.append(Statement((subject,), SVR, verification_result(audit)))

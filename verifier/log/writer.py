@@ -124,6 +124,24 @@ class LogWriter:
         with self._mutex:
             return self._read(CHECKPOINT_PATH)
 
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        with self._mutex:
+            return self._head().size
+
+    def find(self, entry: bytes, start: int) -> int | None:
+        """The number of the first entry from `start` on that equals `entry`, or None. Raises LogDamagedError."""
+        with self._mutex:
+            head = self._head()
+            tree = TileTree(self._source, head.size)
+            for number in range(start // WIDTH, -(-head.size // WIDTH)):
+                for offset, found in enumerate(tree.bundle(number)):
+                    index = number * WIDTH + offset
+                    if found == entry and start <= index < head.size:
+                        return index
+            return None
+
     def append(self, entries: Sequence[bytes]) -> range:
         """Add entries; their numbers. When it returns, they are durable and under a published checkpoint.
 

@@ -99,33 +99,33 @@ class JobQueue:
 
         Raises ConflictError if that job is another one.
         """
-        text = json.dumps(payload, sort_keys=True)
-
-        def transaction(connection: Connection) -> Job:
-            known = connection.execute(
-                select(JOBS).where(JOBS.c.owner == owner, JOBS.c.request_id == request_id)
-            ).one_or_none()
-            if known is not None:
-                if (known.kind, known.payload) != (kind, text):
-                    raise ConflictError(f"the request_id {request_id!r} stands for another job; choose a new one")
-                return _job(known)
-            moment, identity = now(), secrets.token_hex(16)
-            connection.execute(
-                JOBS.insert().values(
-                    id=identity,
-                    owner=owner,
-                    request_id=request_id,
-                    kind=kind,
-                    payload=text,
-                    state="QUEUED",
-                    created=moment,
-                    updated=moment,
-                )
-            )
-            return self._one(connection, identity)
-
-        job: Job = self._database.attempt(transaction)
+        job: Job = self._database.attempt(self.add, owner, request_id, kind, payload)
         return job
+
+    @staticmethod
+    def add(connection: Connection, owner: str, request_id: str, kind: str, payload: dict[str, Any]) -> Job:
+        """The same within a transaction that changes more."""
+        text = json.dumps(payload, sort_keys=True)
+        query = select(JOBS).where(JOBS.c.owner == owner, JOBS.c.request_id == request_id)
+        known = connection.execute(query).one_or_none()
+        if known is not None:
+            if (known.kind, known.payload) != (kind, text):
+                raise ConflictError(f"the request_id {request_id!r} stands for another job; choose a new one")
+            return _job(known)
+        moment = now()
+        connection.execute(
+            JOBS.insert().values(
+                id=secrets.token_hex(16),
+                owner=owner,
+                request_id=request_id,
+                kind=kind,
+                payload=text,
+                state="QUEUED",
+                created=moment,
+                updated=moment,
+            )
+        )
+        return _job(connection.execute(query).one())
 
     def claim(self, worker: str, kinds: Sequence[str]) -> Job | None:
         """The oldest job that waits, or whose worker was lost, leased to `worker`; None if there is none.
@@ -221,14 +221,20 @@ class JobQueue:
         ended: bool = self._database.attempt(transaction)
         return ended
 
-    def release(self, job: Job, worker: str) -> None:
-        """Put a job back, as if it had not been started: the worker stops, or the cause of its failure will pass."""
+    def release(self, job: Job, worker: str, forgiven: bool = True) -> None:
+        """Put a job back; `forgiven`, as if it had not been started: its worker stops, or the trouble will pass."""
 
         def transaction(connection: Connection) -> None:
             connection.execute(
                 update(JOBS)
                 .where(self._held(job, worker))
-                .values(state="QUEUED", attempts=JOBS.c.attempts - 1, leased_by=None, leased_until=None, updated=now())
+                .values(
+                    state="QUEUED",
+                    attempts=JOBS.c.attempts - int(forgiven),
+                    leased_by=None,
+                    leased_until=None,
+                    updated=now(),
+                )
             )
 
         self._database.attempt(transaction)
