@@ -16,6 +16,7 @@ from prover.kernel_choice import DEVICES, choose_kernels
 from prover.ledger import PROOF
 from prover.owner import make_folder, rebuild
 from prover.progress import Progress
+from prover.service.commands import jobs, serve, submit
 from verifier.argument.commitment import Commitment
 from verifier.argument.derive import describe
 from verifier.console import REJECTED, BaseModelType, NamedPath, base_file_option, command, emit, parse_nonce, stop
@@ -186,3 +187,7 @@ def reproduce(folder: Path, model: Path, device: str, as_json: bool) -> None:
         click.echo(answer.format(model, identity))
     if same is None:
         stop(REJECTED)
+
+
+for service_command in (serve, jobs, submit):
+    main.add_command(service_command)

@@ -26,6 +26,7 @@ from prover.argument.prove import ProverFaultError
 from prover.certificates.base import CertificateError
 from prover.directory import write_file
 from prover.ledger import Ledger
+from verifier.service.blobs import sync_folder
 
 MAX_REASON = 2000
 _BUNDLE, _REFUSED = "bundle", "refused"
@@ -77,7 +78,7 @@ class Release:
         """
         hidden = self._hidden(hashlib.sha256(bundle).hexdigest())
         write_file(hidden, bundle, 0o600)
-        _sync(self.folder)
+        sync_folder(self.folder)
         try:
             return self._publish(hidden)
         except BudgetError:
@@ -115,18 +116,10 @@ class Release:
         except FileNotFoundError:
             if not place.exists():
                 raise
-        _sync(self.folder)
+        sync_folder(self.folder)
 
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,13 +7,12 @@ import json
 import os
 import shutil
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from circuits.errors import FormatError
 from circuits.files import read_limited
-from prover.directory import replace_file
+from verifier.service.blobs import disk, write_durably
 from verifier.service.errors import BusyError, StateError
 
 MAX_NOTE_BYTES = 1 << 16
@@ -93,9 +92,8 @@ def remember(path: Path, content: dict[str, Any]) -> None:
             changed = ", ".join(sorted(key for key in {*content, *earlier} if content.get(key) != earlier.get(key)))
             raise StateError(f"{changed} changed since the job began; ask for a new job")
         return
-    replace_file(path, json.dumps(content, sort_keys=True).encode())
-    with suppress(OSError):
-        path.chmod(0o600)
+    with disk():
+        write_durably(path, json.dumps(content, sort_keys=True).encode(), 0o600)
 
 
 def recall(path: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Result:
 
 def environment() -> dict[str, str]:
     """The environment of the commands: the packages of this checkout come first."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "protos")))}
 
 
 def command_line(module: str, arguments: tuple[Argument, ...]) -> list[str]:
