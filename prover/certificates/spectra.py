@@ -9,6 +9,7 @@ from math import sqrt
 import numpy as np
 
 from circuits.checks.base import Instance
+from circuits.checks.bases import Pair
 from circuits.checks.no_ablated_direction import COARSE_LOG, AblationSpec
 from circuits.checks.no_single_direction_edit import EditSpec
 from circuits.checks.smallest_singular_value import SmallestSpec
@@ -145,6 +146,11 @@ def no_single_direction_edit(instance: Instance, access: Access) -> Certificate:
         gram = gram_of(difference(pair, access), axis)
         square = int(np.trace(gram))
         if square < least:
+            if sqrt(square) >= sqrt(least) - rounding_units(pair):
+                raise CertificateError(
+                    f"the change of {pair.tensor.name} reaches norm_at_least, but not by the margin that rounding"
+                    " needs; lower norm_at_least a little"
+                )
             return Certificate(f"|D| = {in_weights(pair, sqrt(square))}", False, in_weights(pair, sqrt(least)))
         scale = round(Fraction(unit, square))
         low, high = scale * (square >> COARSE_LOG << COARSE_LOG), scale * (((square >> COARSE_LOG) + 1) << COARSE_LOG)
@@ -161,6 +167,11 @@ def no_single_direction_edit(instance: Instance, access: Access) -> Certificate:
         return Certificate(number(share), False, number(needed))
     x = identity(len(total), most) - total
     return Certificate(number(share), True, number(needed), {**advice, **psd_advice(x, spec.sizes, "changes", RELAX)})
+
+
+def rounding_units(pair: Pair) -> float:
+    """By how much rounding can move the Frobenius norm of a change, in units of its integers."""
+    return 2.0**pair.scale * float(pair.rounding) * sqrt(pair.tensor.entries)
 
 
 def precision_hint(square: int, entries: int) -> str:

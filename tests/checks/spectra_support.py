@@ -201,18 +201,31 @@ class Owner:
         assert check(audit.statements.program, values) == []
         verify(audit, self.prove(audit, values), NONCE, minimum_bits=BITS)
 
-    def convinces(self, audit: Audit, advice: Mapping[str, Integers]) -> bool:
-        """Is a prover believed who proves with any advice whatever, bending what follows from it into range?"""
+    def forge(self, audit: Audit, advice: Mapping[str, Integers]) -> bytes:
+        """The proof of a prover who proves with any advice whatever, bending what follows from it into range."""
         values = self.evaluate(audit, advice)
         bent = dict(advice)
         for atom in audit.compiled.advice:
             if atom.name not in advice:
                 bent[atom.name] = np.clip(values[atom], atom.low, atom.high)
+        return self.prove(audit, self.evaluate(audit, bent), honest=False)
+
+    def convinces(self, audit: Audit, advice: Mapping[str, Integers]) -> bool:
+        """Is such a prover believed?"""
         try:
-            verify(audit, self.prove(audit, self.evaluate(audit, bent), honest=False), NONCE, minimum_bits=BITS)
+            verify(audit, self.forge(audit, advice), NONCE, minimum_bits=BITS)
         except VerificationError:
             return False
         return True
+
+
+def in_range(audit: Audit, advice: Mapping[str, Integers]) -> dict[str, Integers]:
+    """Advice made for a statement next to this one, clipped where its ranges are others."""
+    return {
+        atom.name: np.clip(advice[atom.name], atom.low, atom.high)
+        for atom in audit.compiled.advice
+        if atom.name in advice
+    }
 
 
 def certificates(audit: Audit, make: Callable[[Instance, Certifier], Certificate]) -> dict[str, Integers]:

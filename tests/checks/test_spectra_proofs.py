@@ -23,6 +23,7 @@ from tests.checks.spectra_support import (
     certify,
     common_edit,
     force,
+    in_range,
     single,
     singular_values,
     statement,
@@ -91,15 +92,6 @@ def test_ignoring_the_refusal_convinces_nobody(situation: Situation) -> None:
     assert not owner.convinces(outside, in_range(outside, situation.honest(inside)))
     loose = owner.audit([situation.case.make(situation.case.loose or situation.case.threshold(1.0))])
     assert owner.convinces(loose, forced(owner, loose))
-
-
-def in_range(audit: Audit, advice: dict[str, Integers]) -> dict[str, Integers]:
-    """Advice made for a statement next to this one, clipped where its ranges are others."""
-    return {
-        atom.name: np.clip(advice[atom.name], atom.low, atom.high)
-        for atom in audit.compiled.advice
-        if atom.name in advice
-    }
 
 
 CHANGES: dict[str, Callable[[int, int, int], int]] = {

@@ -76,13 +76,20 @@ async def run(module: str, task: Mapping[str, Any], memory: int, seconds: float)
 
 
 MEMORY_STATUS = 77
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def limits() -> None:
-    """In the child, first of all: limits from the command line, no core dumps. Raises ValueError, OSError."""
+    """In the child, first of all: limits from the command line, no core dumps, no life after the parent's.
+
+    Raises ValueError, OSError.
+    """
+    import ctypes
     import resource
 
     memory, seconds = int(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -47,6 +47,7 @@ _PROBLEMS = {
     "crash": ("CrashError", "the check crashed"),
 }
 CRASHES = 3
+WORK_PREFIX = "check-"
 logger = logging.getLogger(__name__)
 
 
@@ -173,7 +174,7 @@ class Decisions:
 
     @contextmanager
     def _folder(self) -> Iterator[Path]:
-        with disk(), tempfile.TemporaryDirectory(prefix="check-", dir=self._settings.state) as folder:
+        with disk(), tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=self._settings.state) as folder:
             yield Path(folder)
 
     def _commitment_folder(self, folder: Path, row: Record) -> Path:

@@ -254,6 +254,16 @@ class JobQueue:
 
         self._database.attempt(transaction)
 
+    def recover(self) -> int:
+        """Queue again whatever runs: for a process that knows that no other works on this queue. How many they were."""
+
+        def transaction(connection: Connection) -> int:
+            values = {"state": "QUEUED", "leased_by": None, "leased_until": None, "updated": now()}
+            return int(connection.execute(update(JOBS).where(JOBS.c.state == "RUNNING").values(values)).rowcount)
+
+        count: int = self._database.attempt(transaction)
+        return count
+
     def cancel(self, identity: str) -> Job:
         """Cancel a job: at once if it waits, at its next heartbeat if it runs. Raises NotFoundError, StateError."""
 

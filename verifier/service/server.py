@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import shutil
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,7 +23,7 @@ from verifier.log.note import NoteSigner
 from verifier.log.writer import LogWriter
 from verifier.service.blobs import BlobStore, disk
 from verifier.service.database import Database
-from verifier.service.decisions import Decisions
+from verifier.service.decisions import WORK_PREFIX, Decisions
 from verifier.service.errors import UnavailableError
 from verifier.service.identity import Identities
 from verifier.service.jobs import JobQueue
@@ -91,7 +92,12 @@ class VerifierServer:
         self._database = Database(settings.database_url)
         records, blobs = Records(self._database), BlobStore(settings.state)
         self._blobs = blobs
-        self._decisions = Decisions(settings, records, JobQueue(self._database), blobs, self._log, key, base_files)
+        queue = JobQueue(self._database)
+        # whoever has the log open is alone: what runs, or lies about, is a killed process's
+        queue.recover()
+        for folder in settings.state.glob(f"{WORK_PREFIX}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        self._decisions = Decisions(settings, records, queue, blobs, self._log, key, base_files)
         about = About(settings.signing.id, public.to_pem().decode(), str(signer.key), base_files)
         identities = Identities(settings.identities)
         self._servicer = VerifierServicer(identities, records, blobs, settings.limits, about, self._decisions)

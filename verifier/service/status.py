@@ -92,7 +92,7 @@ def from_rpc_error(error: grpc.RpcError, address: str) -> WeightproofError:
 def _reason(error: grpc.RpcError) -> str | None:
     """The reason of our ErrorInfo, if the status has one."""
     try:
-        status = rpc_status.from_call(error)  # type: ignore[arg-type] # failed calls are both
+        status = rpc_status.from_call(error)
     except ValueError:
         return None
     for detail in status.details if status is not None else ():
