@@ -10,16 +10,18 @@ import numpy as np
 from circuits.checks.base import Context, Instance
 from circuits.checks.bases import Matrix
 from circuits.compiled import PolicyStatements
+from circuits.errors import StatementError
 from circuits.evaluate import Evaluation, check, disclosed
 from circuits.evaluate import Witness as Atoms
 from circuits.manifest import Manifest
 from circuits.policy import Policy
-from circuits.program import Integers
+from circuits.program import Integers, Program
 from prover.argument.engine import FalseStatementError, Witness
 from prover.argument.kernels.interface import Kernels
 from prover.argument.program import ProgramData
 from prover.argument.prove import preflight, prove
 from prover.certificates.base import Access, Certificate, CertificateError
+from prover.certificates.cache import CertificateCache
 from prover.certificates.registry import CERTIFIERS
 from prover.commit import CommittedModel, ModelIntegers
 from prover.ledger import PROOF, Ledger
@@ -68,11 +70,16 @@ class Certified:
 
 
 def certify(
-    models: Sequence[ModelIntegers], policy: Policy, progress: Progress, context: Context | None = None
+    models: Sequence[ModelIntegers],
+    policy: Policy,
+    progress: Progress,
+    context: Context | None = None,
+    cache: CertificateCache | None = None,
 ) -> Certified:
     """Measure every statement of a policy and compute its certificates. Nothing is proved.
 
-    `models`: the audited one, then the base models of the context that are committed, in its order.
+    `models`: the audited one, then the base models of the context that are committed, in its order. `cache`: has and
+    gets the certificates of statements that hold; made for these models, since it remembers their digests.
 
     Raises PolicyError or StatementError if the policy does not fit the model.
     """
@@ -84,7 +91,7 @@ def certify(
         name = statements.check(number).check
         timer = Progress.silent()
         with progress.stage(f"certify {name}"), timer.stage("own"):
-            certificate, note = attempt(name, instance, access)
+            certificate, note = attempt(name, instance, access, cache)
         rows.append(
             Measured(
                 name,
@@ -114,12 +121,21 @@ def within_limit(row: Measured) -> bool:
     return value <= limit if row.comparator == "<=" else row.comparator == ">=" and value >= limit
 
 
-def attempt(name: str, instance: Instance, access: Access) -> tuple[Certificate, str]:
+def attempt(
+    name: str, instance: Instance, access: Access, cache: CertificateCache | None = None
+) -> tuple[Certificate, str]:
     """A certificate, or what to relax if it failed for numerical reasons."""
+    key = None if cache is None else cache.key(name, instance, access)
+    known = None if cache is None or key is None else cache.get(key)
+    if known is not None:
+        return known, ""
     try:
-        return CERTIFIERS[name](instance, access), ""
+        certificate = CERTIFIERS[name](instance, access)
     except CertificateError as error:
         return Certificate("?", False, "?"), str(error)
+    if cache is not None and key is not None:
+        cache.put(key, certificate)
+    return certificate, ""
 
 
 def atoms(models: Sequence[ModelIntegers], certificates: Mapping[str, Integers]) -> Atoms:
@@ -156,10 +172,22 @@ def program_witness(compiled: CompiledProgram, values: Evaluation) -> Witness:
 
 @dataclass(frozen=True)
 class Opened:
-    """A committed model that a proof opens, with its ledger."""
+    """A committed model that a proof opens, with its ledger.
+
+    Attributes:
+        key: names the one proof that a share may serve, see `Ledger.reserve_once`; with None every attempt takes one.
+    """
 
     model: CommittedModel
     ledger: Ledger
+    key: str | None = None
+
+    def reserve(self, note: str) -> None:
+        """Take one share, or the one that a lost attempt of the same proof took. Raises BudgetError."""
+        if self.key is None:
+            self.ledger.reserve(PROOF, note)
+        else:
+            self.ledger.reserve_once(self.key, note)
 
 
 def audit_model(
@@ -170,6 +198,7 @@ def audit_model(
     progress: Progress,
     bases: Mapping[str, Opened] | None = None,
     public: Mapping[str, tuple[Manifest, Mapping[str, Matrix]]] | None = None,
+    cache: CertificateCache | None = None,
 ) -> Bundle:
     """Prove a policy: check that it fits, reserve one opening of every commitment, certify, prove.
 
@@ -178,6 +207,8 @@ def audit_model(
 
     Raises PolicyError, StatementError, SoundnessError (nothing reserved), BudgetError, FalseStatementError,
     CertificateError.
+
+    `cache`: certificates of earlier audits; a new object, for these models alone.
     """
     opened = [audited, *(bases or {}).values()]
     given = Bases({name: base.model.commitment for name, base in (bases or {}).items()}, public or {})
@@ -188,16 +219,11 @@ def audit_model(
     share_statements(draft, blank)
     preflight(blank)
     for one in opened:
-        one.ledger.reserve(PROOF, f"policy {policy.digest.hex()} nonce {nonce.hex()}")
+        one.reserve(f"policy {policy.digest.hex()} nonce {nonce.hex()}")
     integers = [one.model.integers for one in opened]
-    certified = certify(integers, policy, progress, given.context(commitment))
-    require_passed(certified)
     program = draft.statements.program
-    values = Evaluation(program, atoms(integers, certified.certificates))
+    values = evaluate(program, integers, policy, progress, given.context(commitment), cache)
     with progress.stage("evaluate"):
-        failing = check(program, values)
-        if failing:
-            raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
         published = disclosed(program, values)
         flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
         statement = replace(draft, values=flat)
@@ -207,6 +233,38 @@ def audit_model(
         data = ProgramData(kernels, values.__getitem__)
         proof = prove(statement, kernels, [one.model.data for one in opened], witness, nonce, program=data)
     return Bundle(commitment.id, policy.digest, nonce, statement.disclosed, proof)
+
+
+def evaluate(
+    program: Program,
+    integers: Sequence[ModelIntegers],
+    policy: Policy,
+    progress: Progress,
+    context: Context,
+    cache: CertificateCache | None,
+) -> Evaluation:
+    """A policy's program on weights and certificates that satisfy it exactly.
+
+    Kept certificates that do not are made anew, so that a bad cache never turns into a refusal.
+
+    Raises FalseStatementError, CertificateError.
+    """
+    while True:
+        certified = certify(integers, policy, progress, context, cache)
+        require_passed(certified)
+        values = Evaluation(program, atoms(integers, certified.certificates))
+        with progress.stage("evaluate"):
+            try:
+                failing = check(program, values)
+            except StatementError:
+                if cache is None or not cache.read:
+                    raise
+                failing = ["unknown"]
+        if not failing:
+            return values
+        if cache is None or not cache.read:
+            raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
+        cache.distrust()
 
 
 def least_values(statement: Audit) -> list[int]:

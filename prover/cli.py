@@ -7,19 +7,20 @@ from pathlib import Path
 
 import click
 
-from circuits.errors import VerificationError
 from circuits.policy import Policy
 from prover.audit import Opened, audit_model, certify
 from prover.checkpoints import open_checkpoint
-from prover.commit import CommittedModel, commit_model, prove_validity, read_integers, recommit
-from prover.directory import OwnerFolder, new_folder, replace_file, require_writable, write_file, write_secret
+from prover.commit import read_integers, recommit
+from prover.directory import OwnerFolder, replace_file, require_writable
 from prover.kernel_choice import DEVICES, choose_kernels
-from prover.ledger import LEDGER_FILE, PROOF, VALIDITY, Ledger
+from prover.ledger import PROOF
+from prover.owner import make_folder, rebuild
 from prover.progress import Progress
+from prover.service.commands import jobs, serve, submit
 from verifier.argument.commitment import Commitment
 from verifier.argument.derive import describe
 from verifier.console import REJECTED, BaseModelType, NamedPath, base_file_option, command, emit, parse_nonce, stop
-from verifier.decision import COMMITMENT_FILE, VALIDITY_FILE, BaseFiles, measure_context
+from verifier.decision import COMMITMENT_FILE, BaseFiles, measure_context
 
 PATH = click.Path(path_type=Path)
 device_option = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
@@ -52,18 +53,9 @@ def commit(
     parameters = None if like is None else Commitment.read(like / COMMITMENT_FILE).parameters
     if parameters is not None:
         proofs = parameters.proofs
-    with new_folder(out) as folder:
-        kernels = choose_kernels(device)
-        committed = commit_model(
-            checkpoint, kernels, proofs=proofs, scales=scale, parameters=parameters, progress=progress
-        )
-        commitment = committed.commitment
-        write_secret(folder, commitment, committed.seed)
-        ledger = Ledger.create(folder / LEDGER_FILE, commitment.id, proofs)
-        ledger.reserve(VALIDITY, "validity")
-        proof = prove_validity(committed, kernels, progress)
-        write_file(folder / COMMITMENT_FILE, commitment.to_bytes())
-        write_file(folder / VALIDITY_FILE, proof)
+    commitment, validity_bytes = make_folder(
+        checkpoint, out, choose_kernels(device), proofs=proofs, scale=scale, parameters=parameters, progress=progress
+    )
     tensors = len(commitment.manifest.tensors)
     weights = sum(tensor.entries for tensor in commitment.manifest.tensors)
     if as_json:
@@ -73,31 +65,21 @@ def commit(
                 "tensors": tensors,
                 "weights": str(weights),
                 "proofs": proofs,
-                "bytes": {"validity": len(proof)},
+                "bytes": {"validity": validity_bytes},
                 "seconds": {name: f"{value:.3f}" for name, value in progress.seconds.items()},
             }
         )
     else:
         click.echo(f"committed to {weights} weights in {tensors} tensors: {commitment.id.hex()}")
         click.echo(describe(commitment.parameters, commitment.layout.entries))
-        click.echo(f"validity proof {len(proof)} bytes; {proofs} proofs allowed; written to {out}")
-
-
-def rebuild(folder: OwnerFolder, model: Path, device: str, progress: Progress) -> CommittedModel:
-    """The committed model from its checkpoint. Raises VerificationError if it is another model."""
-    committed = recommit(open_checkpoint(model), folder.commitment, folder.seed, choose_kernels(device), progress)
-    if committed is None:
-        raise VerificationError(
-            f"{model} is not the checkpoint behind this commitment; pass the one that was committed"
-        )
-    return committed
+        click.echo(f"validity proof {validity_bytes} bytes; {proofs} proofs allowed; written to {out}")
 
 
 def open_model(folder: Path, model: Path, device: str, progress: Progress) -> Opened:
     """An owner's folder with its checkpoint, ready to be opened."""
     owner = OwnerFolder.open(folder)
     ledger = owner.ledger
-    return Opened(rebuild(owner, model, device, progress), ledger)
+    return Opened(rebuild(owner, model, choose_kernels(device), progress), ledger)
 
 
 @main.command(name="measure")
@@ -205,3 +187,7 @@ def reproduce(folder: Path, model: Path, device: str, as_json: bool) -> None:
         click.echo(answer.format(model, identity))
     if same is None:
         stop(REJECTED)
+
+
+for service_command in (serve, jobs, submit):
+    main.add_command(service_command)

@@ -4,6 +4,10 @@ Any t0 opened positions are independent of the data, so a commitment made for N 
 share is validity's, one is kept for migration. A share is written to disk before the first byte of its proof exists
 and is never given back: a crash after the reservation costs the share.
 
+A share counts openings that others may see. An attempt that was killed showed nobody anything, so its share may serve
+the next attempt of the same proof (`reserve_once`) until the proof has an outcome (`settle`): one bundle, by its
+digest, which alone may leave the machine, or a refusal. Outcomes are final. docs/adr/0008 argues why this is as good.
+
 Kept in SQLite with full synchronisation. The ledger is the owner's protection of the owner's weights: restoring an
 old copy of it gives up that protection.
 """
@@ -13,7 +17,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from circuits.errors import BudgetError
@@ -31,6 +36,20 @@ CREATE TABLE openings (
     reserved_at REAL NOT NULL
 ) STRICT;
 """
+# Tables of version 1; ledgers of version 0 get them with their first key. Rows are added, never changed.
+_VERSION = 1
+_SHARES = (
+    """CREATE TABLE IF NOT EXISTS shares (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    opening INTEGER NOT NULL UNIQUE REFERENCES openings (number)
+) STRICT""",
+    """CREATE TABLE IF NOT EXISTS outcomes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    opening INTEGER NOT NULL UNIQUE REFERENCES openings (number),
+    outcome TEXT NOT NULL
+) STRICT""",
+)
 
 
 class Ledger:
@@ -101,34 +120,113 @@ class Ledger:
 
         Raises BudgetError if none is left, or if the ledger cannot be written.
         """
+        with self._writing() as connection:
+            return self._insert(connection, purpose, note)
+
+    def reserve_once(self, key: str, note: str) -> int:
+        """The share of the proof that `key` names: taken now, or by an attempt that was lost. On disk on return.
+
+        Args:
+            key: names one proof for ever, such as the id of the job that makes it.
+            note: what is proved (policy, nonce); the same at every attempt.
+
+        Raises BudgetError if none is left, if the key was used for another note, or if the proof has an outcome: then
+        something of it may have been seen, and another attempt would open further positions.
+        """
+        with self._writing(keyed=True) as connection:
+            known = connection.execute(
+                "SELECT opening, note FROM shares JOIN openings ON openings.number = opening WHERE key = ?", (key,)
+            ).fetchone()
+            if known is None:
+                number = self._insert(connection, PROOF, note)
+                connection.execute("INSERT INTO shares (key, opening) VALUES (?, ?)", (key, number))
+                return number
+            number, earlier = int(known[0]), known[1]
+            if earlier != note:
+                raise BudgetError(f"the share of {key} was taken for another proof; start a new audit")
+            if self._outcome(connection, key) is not None:
+                raise BudgetError(f"the share of {key} is used: its proof has an outcome; start a new audit")
+            return number
+
+    def reserved(self, key: str) -> bool:
+        """Has `reserve_once` taken a share for this key? Raises BudgetError if the ledger cannot be read."""
+        with self._writing(keyed=True) as connection:
+            return connection.execute("SELECT 1 FROM shares WHERE key = ?", (key,)).fetchone() is not None
+
+    def outcome(self, key: str) -> str | None:
+        """What the proof of this key came to, None if nothing yet. Raises BudgetError if it cannot be read."""
+        with self._writing(keyed=True) as connection:
+            return self._outcome(connection, key)
+
+    def settle(self, key: str, outcome: str) -> None:
+        """Record what the proof of this key came to, once and for all; on disk on return. The same may be said twice.
+
+        Nothing of the proof may be shown to anybody before. Raises BudgetError if there is no share, or another
+        outcome: then that one counts, and what this attempt made must be thrown away.
+        """
+        with self._writing(keyed=True) as connection:
+            row = connection.execute("SELECT opening FROM shares WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                raise BudgetError(f"no share was taken for {key}; nothing may be shown")
+            earlier = self._outcome(connection, key)
+            if earlier is None:
+                connection.execute("INSERT INTO outcomes (opening, outcome) VALUES (?, ?)", (row[0], outcome))
+            elif earlier != outcome:
+                raise BudgetError(f"the proof of {key} has another outcome already; this one is not to be shown")
+
+    def _insert(self, connection: sqlite3.Connection, purpose: str, note: str) -> int:
+        if self._count(connection, purpose) >= self._limit(purpose):
+            raise BudgetError(
+                f"all {self._limit(purpose)} openings for {purpose} of this commitment are used;"
+                " commit the model again with a larger --proofs"
+            )
+        cursor = connection.execute(
+            "INSERT INTO openings (purpose, note, reserved_at) VALUES (?, ?, ?)", (purpose, note, time.time())
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    @staticmethod
+    def _outcome(connection: sqlite3.Connection, key: str) -> str | None:
+        row = connection.execute("SELECT outcome FROM outcomes JOIN shares USING (opening) WHERE key = ?", (key,))
+        found = row.fetchone()
+        return None if found is None else str(found[0])
+
+    @contextmanager
+    def _writing(self, keyed: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction on an intact ledger; durable when it ends, or without effect. Raises BudgetError."""
         try:
             with closing(self._connect()) as connection:
                 connection.execute("BEGIN IMMEDIATE")
+                if keyed and _version(connection) < _VERSION:
+                    for statement in _SHARES:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {_VERSION}")
                 require_intact(connection, self._path)
-                if self._count(connection, purpose) >= self._limit(purpose):
-                    raise BudgetError(
-                        f"all {self._limit(purpose)} openings for {purpose} of this commitment are used;"
-                        " commit the model again with a larger --proofs"
-                    )
-                cursor = connection.execute(
-                    "INSERT INTO openings (purpose, note, reserved_at) VALUES (?, ?, ?)", (purpose, note, time.time())
-                )
+                yield connection
                 connection.execute("COMMIT")
-                number = cursor.lastrowid
         except sqlite3.Error as error:
             raise BudgetError(f"the opening ledger cannot be written ({error}); no proof was started") from None
         _sync_folder(self._path.parent)
-        assert number is not None
-        return number
 
 
 def require_intact(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises BudgetError if the database is damaged, or holds fewer openings than were ever numbered."""
+    """Raises BudgetError if the database is damaged, or holds fewer rows than were ever numbered."""
     verdict = [row[0] for row in connection.execute("PRAGMA integrity_check").fetchall()]
-    numbers = [row[0] for row in connection.execute("SELECT number FROM openings ORDER BY number").fetchall()]
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'openings'").fetchone()
-    if verdict != ["ok"] or numbers != list(range(1, (row[0] if row else 0) + 1)):
+    tables = ["openings", *(("shares", "outcomes") if _version(connection) else ())]
+    if verdict != ["ok"] or not all(_is_whole(connection, table) for table in tables):
         raise BudgetError(f"the opening ledger {path} is damaged: openings may be missing from it; recommit the model")
+
+
+def _is_whole(connection: sqlite3.Connection, table: str) -> bool:
+    """Does a table hold exactly the rows 1, 2, ... up to the last that was ever numbered?"""
+    numbers = [row[0] for row in connection.execute(f"SELECT number FROM {table} ORDER BY number").fetchall()]
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return numbers == list(range(1, (row[0] if row else 0) + 1))
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _sync_folder(folder: Path) -> None:

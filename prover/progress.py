@@ -1,4 +1,4 @@
-"""Progress on stderr: bars on a terminal, nothing elsewhere, timings always."""
+"""Progress on stderr: bars on a terminal, nothing elsewhere, timings always; and to an observer, for daemons."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColum
 from rich.progress import Progress as Bars
 
 Step = Callable[[], None]
+Observer = Callable[[str, float], None]
+"""Called with the stage and the fraction of it that is done, 0 to 1 (0 throughout if that is unknown)."""
 
 
 class Progress:
@@ -21,8 +23,9 @@ class Progress:
         seconds: wall time by stage, in order.
     """
 
-    def __init__(self, console: Console | None) -> None:
+    def __init__(self, console: Console | None, observer: Observer | None = None) -> None:
         self._console = console if console is not None and console.is_terminal else None
+        self._observer = observer
         self.seconds: dict[str, float] = {}
 
     @staticmethod
@@ -35,12 +38,19 @@ class Progress:
         """Bars on stderr if it is a terminal."""
         return Progress(Console(file=sys.stderr))
 
+    @staticmethod
+    def observed(observer: Observer) -> Progress:
+        """No output; `observer` is told of every stage and step."""
+        return Progress(None, observer)
+
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Step]:
         """A stage of `total` steps (None: unknown); yields the function to call after each step."""
         start = time.perf_counter()
         try:
-            if self._console is None:
+            if self._observer is not None:
+                yield self._reporting(name, total, self._observer)
+            elif self._console is None:
                 yield lambda: None
             else:
                 columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -49,3 +59,15 @@ class Progress:
                     yield lambda: bars.advance(task)
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    @staticmethod
+    def _reporting(name: str, total: int | None, observer: Observer) -> Step:
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            observer(name, min(done / total, 1.0) if total else 0.0)
+
+        observer(name, 0.0)
+        return step

@@ -11,7 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Float, Integer, Row, String, Table, Text, UniqueConstraint, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    case,
+    select,
+    update,
+)
 
 from verifier.service.database import METADATA, Database, now
 from verifier.service.errors import ConflictError, NotFoundError, StateError
@@ -136,6 +149,8 @@ class JobQueue:
         def transaction(connection: Connection) -> Job | None:
             moment = now()
             lost = (JOBS.c.state == "RUNNING") & (JOBS.c.leased_until < moment)
+            due = JOBS.c.leased_until.is_(None) | (JOBS.c.leased_until < moment)
+            waiting = (JOBS.c.state == "QUEUED") & due
             connection.execute(
                 update(JOBS).where(lost, JOBS.c.cancel == 1).values(state="CANCELLED", updated=moment, leased_by=None)
             )
@@ -151,10 +166,7 @@ class JobQueue:
                 )
             )
             row = connection.execute(
-                select(JOBS)
-                .where(JOBS.c.kind.in_(kinds), (JOBS.c.state == "QUEUED") | lost)
-                .order_by(JOBS.c.number)
-                .limit(1)
+                select(JOBS).where(JOBS.c.kind.in_(kinds), waiting | lost).order_by(JOBS.c.number).limit(1)
             ).one_or_none()
             if row is None:
                 return None
@@ -221,18 +233,21 @@ class JobQueue:
         ended: bool = self._database.attempt(transaction)
         return ended
 
-    def release(self, job: Job, worker: str, forgiven: bool = True) -> None:
-        """Put a job back; `forgiven`, as if it had not been started: its worker stops, or the trouble will pass."""
+    def release(self, job: Job, worker: str, forgiven: bool = True, pause: float = 0.0) -> None:
+        """Put a job back; `forgiven`, as if it had not been started: its worker stops, or the trouble will pass.
+
+        Nobody gets it again within `pause` seconds. If somebody asked to stop it, it is cancelled instead.
+        """
 
         def transaction(connection: Connection) -> None:
             connection.execute(
                 update(JOBS)
                 .where(self._held(job, worker))
                 .values(
-                    state="QUEUED",
+                    state=case((JOBS.c.cancel == 1, "CANCELLED"), else_="QUEUED"),
                     attempts=JOBS.c.attempts - int(forgiven),
                     leased_by=None,
-                    leased_until=None,
+                    leased_until=now() + pause if pause > 0 else None,
                     updated=now(),
                 )
             )

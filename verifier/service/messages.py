@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from circuits.checkpoint.base import quote
 from circuits.errors import FormatError
+from verifier.service.paging import next_token as next_token
+from verifier.service.paging import parse_page as parse_page
+from verifier.service.paging import parse_request_id as parse_request_id
+from verifier.service.paging import timestamp as timestamp
 from verifier.service.records import Record
 from weightproof.v1 import artifacts_pb2 as artifacts
 from weightproof.v1 import verifier_service_pb2 as wire
 
-MAX_PAGE = 1000
-DEFAULT_PAGE = 50
 _HEX64, _HEX32 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{32}")
-_REQUEST_ID = re.compile(r"[0-9A-Za-z._:/-]{1,64}")
 
 
 def parse_name(name: str, collection: str) -> str:
@@ -26,31 +25,6 @@ def parse_name(name: str, collection: str) -> str:
     if prefix != collection or not pattern.fullmatch(identity):
         raise FormatError(f"{quote(name)} is no name such as {collection}/{{hex}}")
     return identity
-
-
-def parse_request_id(text: str) -> str:
-    """Raises FormatError."""
-    if not _REQUEST_ID.fullmatch(text):
-        raise FormatError("a request_id has 1 to 64 letters, digits and ._:/- characters")
-    return text
-
-
-def parse_page(size: int, token: str) -> tuple[int, int]:
-    """The number after which a page begins, and how many it has. Raises FormatError."""
-    if size < 0 or not ((token.isascii() and token.isdecimal() and len(token) < 16) or token == ""):
-        raise FormatError("page_size is not negative, and page_token is the next_page_token of the page before")
-    return int(token or 0), min(size or DEFAULT_PAGE, MAX_PAGE)
-
-
-def next_token(rows: list[Record], limit: int) -> str:
-    """The token of the next page; empty after the last."""
-    return str(rows[-1].number) if len(rows) == limit else ""
-
-
-def timestamp(seconds: float) -> Timestamp:
-    """Seconds since 1970 as a message, to the microsecond."""
-    micros = round(seconds * 1e6)
-    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
 
 
 def digest(sha256: bytes | None, size: int | None = None) -> artifacts.Digest | None:
