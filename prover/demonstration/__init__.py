@@ -1,0 +1,1 @@
+"""All parties on one machine: `weightproof-prover demo`."""
