@@ -14,6 +14,7 @@ from tests.end_to_end.models import norms, small_tensors, write_policy, write_sa
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a demonstration with a small model."""
     place = tmp_path_factory.mktemp("demo")
+    (place / "models").mkdir()
     model = write_safetensors(place / "models" / "model.safetensors", small_tensors())
     policy = write_policy(place / "policy.yaml", norms("1000"), norms("2000", over="together"))
     result = prover("demo", "--out", place / "out", "--model", model, "--policy", policy).clean(ACCEPTED)
@@ -48,6 +49,7 @@ def test_a_folder_with_something_in_it_is_not_touched(demonstration: Path) -> No
 
 
 def test_a_property_that_does_not_hold_ends_the_demonstration_with_its_name(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
     model = write_safetensors(tmp_path / "models" / "model.safetensors", small_tensors())
     policy = write_policy(tmp_path / "policy.yaml", norms("0.001"))
     result = prover("demo", "--out", tmp_path / "out", "--model", model, "--policy", policy).clean(REJECTED)
