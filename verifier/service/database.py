@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from circuits.errors import FormatError
 from verifier.service.errors import StorageError
@@ -60,8 +60,8 @@ class Database:
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            raise StorageError(f"the database failed: {error.orig}; nothing was changed") from None
+        except SQLAlchemyError as error:
+            raise _failed(error) from None
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -75,11 +75,11 @@ class Database:
             try:
                 with self.engine.begin() as connection:
                     return transaction(connection, *arguments)
-            except DBAPIError as error:
-                if remaining and getattr(error.orig, "sqlstate", None) in _RETRIED:
+            except SQLAlchemyError as error:
+                if remaining and getattr(getattr(error, "orig", None), "sqlstate", None) in _RETRIED:
                     time.sleep(0.01 * (_ATTEMPTS - remaining))
                     continue
-                raise StorageError(f"the database failed: {error.orig}; nothing was changed") from None
+                raise _failed(error) from None
         raise AssertionError
 
     def require_alive(self) -> None:
@@ -90,6 +90,11 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def _failed(error: SQLAlchemyError) -> StorageError:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return StorageError(f"the database failed: {cause}; nothing was changed")
 
 
 def _prepare_sqlite(engine: Engine) -> None:
