@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ from verifier.service.errors import StorageError
 
 METADATA = MetaData()
 BUSY_SECONDS = 10.0
-_ATTEMPTS = 5
-_RETRIED = {"40001", "40P01"}
-"""SQLSTATE of transactions that PostgreSQL gives up for another one's sake: serialization failure, deadlock."""
+_ATTEMPTS = 10
+_RETRIED = {"40001", "40P01", "23505"}
+"""SQLSTATE of transactions that PostgreSQL gives up for another one's sake: serialization failure, deadlock, a row that
+the other one inserted first."""
 
 
 def now() -> float:
@@ -77,7 +79,7 @@ class Database:
                     return transaction(connection, *arguments)
             except SQLAlchemyError as error:
                 if remaining and getattr(getattr(error, "orig", None), "sqlstate", None) in _RETRIED:
-                    time.sleep(0.01 * (_ATTEMPTS - remaining))
+                    time.sleep(random.uniform(0.0, 0.02 * (_ATTEMPTS - remaining)))
                     continue
                 raise _failed(error) from None
         raise AssertionError

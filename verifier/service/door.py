@@ -21,7 +21,7 @@ from verifier.service.identity import Identities
 from verifier.service.settings import Limits
 
 
-class Door(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class Door(grpc.aio.ServerInterceptor):
     """Admits calls of known callers, so many of each at once. A call counts until its last byte is sent."""
 
     def __init__(self, identities: Identities, limits: Limits) -> None:

@@ -72,10 +72,11 @@ def test_calls_that_never_send_their_request_leave_room_for_others(
     ):
         acme = small.client("acme", patience=0.0)
         acme.service_info()
-        calls = []
+        calls: list[Any] = []
         for _ in range(3):
             channel = stack.enter_context(channel_of(small, name))
-            calls += [channel.stream_stream(method)(never()) for _ in range(16)]
+            call: Any = channel.stream_stream(method)
+            calls += [call(never()) for _ in range(16)]
         wait_until(lambda: sum(call.done() for call in calls) >= len(calls) - 8)
         assert acme.service_info().issuer
         stop.set()
