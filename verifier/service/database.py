@@ -79,7 +79,7 @@ class Database:
                     return transaction(connection, *arguments)
             except SQLAlchemyError as error:
                 if remaining and getattr(getattr(error, "orig", None), "sqlstate", None) in _RETRIED:
-                    time.sleep(random.uniform(0.0, 0.02 * (_ATTEMPTS - remaining)))
+                    time.sleep(random.uniform(0.0, 0.01 * (_ATTEMPTS - remaining)))
                     continue
                 raise _failed(error) from None
         raise AssertionError
