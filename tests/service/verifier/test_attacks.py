@@ -305,6 +305,7 @@ def test_failures_of_the_database_do_not_tell_where_it_is(tmp_path: Path, servic
         assert "sqlite" not in str(caught.value).lower() and "database" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_connections_that_say_nothing_are_closed(certificates: Certificates, tmp_path: Path) -> None:
     def few_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
