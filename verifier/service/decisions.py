@@ -254,7 +254,7 @@ class Decisions:
         dates = Dates(min(proved, moment), moment, moment + timedelta(days=signing.valid_days))
         envelopes = attest_report(
             report,
-            Subject(commitment.title, answer["model"]),
+            Subject(f"{commitment.title} ({audit.owner})", answer["model"]),  # the name is the owner's word
             self._key,
             Issuer(role="regulator", id=signing.id),
             dates,
