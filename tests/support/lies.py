@@ -7,7 +7,7 @@ that the attack succeeds where this one defence is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +33,7 @@ from circuits.program import (
     Summed,
     Value,
 )
+from prover.argument.oracle import OracleData
 from prover.argument.workers import ProverTree, piece_layer
 from tests.support.cheating import Cheater, CheatingWorkers, accepts, forge, rejects
 from tests.support.graphs import KERNELS, Case, GraphAudit, fresh
@@ -194,13 +195,14 @@ class Lie:
         """The zero conditions that do not hold, even mod p."""
         return [name for name, value in self.claim.statements.program.zeros if self.values[value].any()]
 
-    def proof(self) -> bytes:
-        """A forged proof of the claim."""
+    def prover(self, data: Sequence[OracleData] | None = None) -> Cheater:
+        """Whoever forged a proof of the claim. `data` replaces the committed models: argue about others."""
         cells = {name: np.asarray(own, np.uint64) for name, own in self.committed.items()}
-        argued = forge(
-            self.claim, self.case.data, cells, FieldCheater, program=self.values.__getitem__, kernels=KERNELS
-        )
-        return argued.proof
+        known, values = data or self.case.data, self.values.__getitem__
+        return forge(self.claim, known, cells, FieldCheater, program=values, kernels=KERNELS)
+
+    def proof(self) -> bytes:
+        return self.prover().proof
 
 
 @contextmanager
