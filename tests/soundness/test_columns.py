@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from circuits.builder import GraphBuilder
-from circuits.program import Advice
+from circuits.program import Advice, Published
 from tests.support.cheating import accepts, rejects
 from tests.support.graphs import Case, fresh
 from tests.support.lies import Lie, Numbers
@@ -67,7 +67,8 @@ def case() -> Case:
 def truth() -> dict[str, Numbers]:
     """All advice and all that is disclosed, by name."""
     program, values = case().claim.statements.program, case().values
-    atoms = [*case().claim.compiled.advice, *(t.counts for t in program.tallies), *(p for p, _ in program.published)]
+    atoms: list[Advice | Published] = [*case().claim.compiled.advice, *(tally.counts for tally in program.tallies)]
+    atoms.extend(published for published, _ in program.published)
     return {atom.name: values[atom].astype(object) for atom in atoms}
 
 

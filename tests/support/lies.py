@@ -34,9 +34,12 @@ from circuits.program import (
     Value,
 )
 from prover.argument.oracle import OracleData
+from prover.argument.program import ProgramData
+from prover.argument.prove import prove
 from prover.argument.workers import ProverTree, piece_layer
 from tests.support.cheating import Cheater, CheatingWorkers, accepts, forge, rejects
 from tests.support.graphs import KERNELS, Case, GraphAudit, fresh
+from tests.support.toy import NONCE
 from verifier.argument.errors import FinalRelationError
 from verifier.argument.field import P
 from verifier.argument.program.regions import MULTIPLICITIES, AdviceRegions, BlockLayout, limbs_of, multiplicities
@@ -48,7 +51,7 @@ Numbers = npt.NDArray[Any]
 
 def centred(numbers: Numbers) -> Integers:
     """Residues as the integers of least magnitude: all of them fit 64 bits."""
-    centre = np.frompyfunc(lambda x: (x + P // 2) % P - P // 2, 1, 1)
+    centre = np.frompyfunc(lambda x: (int(x) + P // 2) % P - P // 2, 1, 1)
     return np.asarray(centre(np.asarray(numbers, object)), np.int64)
 
 
@@ -71,7 +74,8 @@ class Residues:
         self._defined: dict[Value, Value] = dict(program.published)
         self._recipes: dict[Value, Recipe] = {}
         for recipe in program.recipes:
-            self._recipes.update({part: recipe for part in vars(recipe).values() if isinstance(part, Advice)})
+            parts = (part for name, part in vars(recipe).items() if name != "source" and isinstance(part, Advice))
+            self._recipes.update(dict.fromkeys(parts, recipe))
         self._known: dict[Value, Integers] = {}
 
     def __getitem__(self, value: Value) -> Integers:
@@ -197,9 +201,18 @@ class Lie:
 
     def prover(self, data: Sequence[OracleData] | None = None) -> Cheater:
         """Whoever forged a proof of the claim. `data` replaces the committed models: argue about others."""
-        cells = {name: np.asarray(own, np.uint64) for name, own in self.committed.items()}
         known, values = data or self.case.data, self.values.__getitem__
-        return forge(self.claim, known, cells, FieldCheater, program=values, kernels=KERNELS)
+        return forge(self.claim, known, self.witness, FieldCheater, program=values, kernels=KERNELS)
+
+    def library_proof(self) -> bytes:
+        """The library's own prover, handed this advice. Raises FalseStatementError or ProverFaultError."""
+        values = ProgramData(KERNELS, self.values.__getitem__)
+        return prove(self.claim, KERNELS, self.case.data, self.witness, NONCE, program=values, minimum_bits=1)
+
+    @property
+    def witness(self) -> dict[str, Numbers]:
+        """What is committed, as field elements."""
+        return {name: np.asarray(cells, np.uint64) for name, cells in self.committed.items()}
 
     def proof(self) -> bytes:
         return self.prover().proof
