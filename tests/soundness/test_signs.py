@@ -13,7 +13,7 @@ from circuits.builder import GraphBuilder, Tensor
 from circuits.errors import VerificationError
 from circuits.program import Sign
 from tests.support.cheating import accepts, rejects
-from tests.support.graphs import Case, about, fresh
+from tests.support.graphs import Case, about, claiming, fresh
 from tests.support.lies import Lie, Numbers, quotients, stopped_by
 from verifier.argument.field import HALF, P
 
@@ -213,5 +213,5 @@ def test_a_choice_between_both(wanted: int) -> None:
 def test_a_disclosed_bit_that_is_none(value: int) -> None:
     """The interval of what is disclosed is checked before anything else."""
     claim, proof = case(below_zero).prove()
-    false = fresh(claim.claiming({"0/disclose/below": np.array([[0, value, 0, 0, 1]])}))
+    false = fresh(claiming(claim, {"0/disclose/below": np.array([[0, value, 0, 0, 1]])}))
     rejects(VerificationError, false, proof)

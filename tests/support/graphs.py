@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,9 +25,9 @@ from prover.argument.kernels.cpu import CpuKernels
 from prover.argument.oracle import OracleData
 from prover.argument.program import ProgramData
 from prover.argument.prove import prove
-from prover.audit import program_witness
+from prover.audit import program_witness, share_statements
 from tests.end_to_end.models import norms, policy_text
-from tests.support.model import Model, build
+from tests.support.model import build
 from tests.support.toy import NONCE
 from verifier.argument.audit import Audit, Bases
 
@@ -46,26 +47,36 @@ class GraphAudit(Audit):
         instances = tuple((0, Instance(str(i), "", "", "", graph)) for i, graph in enumerate(self.graphs))
         return PolicyStatements(self.policy, self.bases.context(self.commitment), instances)
 
-    def claiming(self, values: Arrays) -> GraphAudit:
-        """The same statements with these integers disclosed; compiled once, for the prover."""
-        flat = tuple(int(x) for name in self.statements.published for x in np.asarray(values[name]).reshape(-1))
-        claim = replace(self, values=flat)
-        claim.__dict__.update(statements=self.statements, compiled=self.compiled)
-        return claim
+
+AnyAudit = TypeVar("AnyAudit", bound=Audit)
+
+
+def claiming(statement: AnyAudit, values: Arrays) -> AnyAudit:
+    """The same audit with these integers disclosed; compiled once, for the prover."""
+    flat = tuple(int(x) for name in statement.statements.published for x in np.asarray(values[name]).reshape(-1))
+    claim = replace(statement, values=flat)
+    share_statements(statement, claim)
+    return claim
+
+
+def fresh(claim: AnyAudit) -> AnyAudit:
+    """The same claim as a verifier makes it: compiled anew."""
+    return replace(claim)
 
 
 @dataclass(frozen=True)
 class Case:
-    """Statement graphs, nothing disclosed yet, and what the owner has: the models behind the commitments, and all
-    inputs by name, e.g. "w/name", "advice/name"."""
+    """An audit, nothing disclosed yet, and what the owner has: committed models, and all that a program is evaluated
+    on."""
 
-    statement: GraphAudit
-    models: tuple[Model, ...]
-    inputs: Arrays
+    statement: Audit
+    data: Sequence[OracleData]
+    atoms: Atoms
 
     @staticmethod
     def of(graph: Graph, inputs: Arrays) -> Case:
-        """Commits to the inputs that are weights: "w/..." in commitment 0, "w1/..." in a base model."""
+        """A graph about inputs by name: "advice/...", "hist/0", and weights, "w/..." in commitment 0 and "w1/..." in a
+        base model."""
         tensors: list[dict[str, Integers]] = [{}, {}]
         for name, cells in inputs.items():
             kind, _, tensor = name.partition("/")
@@ -75,41 +86,29 @@ class Case:
         if tensors[1]:
             models.append(build(tensors[1], kernels=KERNELS))
         bases = Bases({"base": models[1].commitment} if tensors[1] else {})
-        return Case(GraphAudit(POLICY, models[0].commitment, (), bases, (graph,)), tuple(models), inputs)
-
-    @property
-    def data(self) -> list[OracleData]:
-        return [model.data for model in self.models]
+        statement = GraphAudit(POLICY, models[0].commitment, (), bases, (graph,))
+        atoms = Atoms(
+            lambda commitment, name: inputs[f"w{commitment or ''}/{name}"],
+            lambda commitment, group: inputs[f"hist{commitment or ''}/{group}"],
+            {f"0/{name}": cells for name, cells in inputs.items() if name.startswith("advice/")},
+        )
+        return Case(statement, [model.data for model in models], atoms)
 
     @cached_property
     def values(self) -> Evaluation:
         """The true values."""
-        certificates = {f"0/{name}": cells for name, cells in self.inputs.items() if name.startswith("advice/")}
-        return Evaluation(
-            self.statement.statements.program,
-            Atoms(
-                lambda commitment, name: self.inputs[f"w{commitment or ''}/{name}"],
-                lambda commitment, group: self.inputs[f"hist{commitment or ''}/{group}"],
-                certificates,
-            ),
-        )
+        return Evaluation(self.statement.statements.program, self.atoms)
 
     @cached_property
-    def claim(self) -> GraphAudit:
+    def claim(self) -> Audit:
         """The statement with what an honest prover discloses."""
-        return self.statement.claiming(disclosed(self.statement.statements.program, self.values))
+        return claiming(self.statement, disclosed(self.statement.statements.program, self.values))
 
-    def prove(self) -> tuple[GraphAudit, bytes]:
+    def prove(self) -> tuple[Audit, bytes]:
         """The honest prover, as `prover.audit.audit_model` runs it once the certificates are made."""
-        claim = self.claim
-        witness = program_witness(claim.compiled, self.values)
+        witness = program_witness(self.claim.compiled, self.values)
         data = ProgramData(KERNELS, self.values.__getitem__)
-        return claim, prove(claim, KERNELS, self.data, witness, NONCE, program=data, minimum_bits=1)
-
-
-def fresh(claim: GraphAudit) -> GraphAudit:
-    """The same claim as a verifier makes it: compiled anew."""
-    return replace(claim)
+        return self.claim, prove(self.claim, KERNELS, self.data, witness, NONCE, program=data, minimum_bits=1)
 
 
 def about(cells: Sequence[int], statement: Callable[[GraphBuilder, Tensor], None]) -> Case:

@@ -38,8 +38,9 @@ from prover.argument.program import ProgramData
 from prover.argument.prove import prove
 from prover.argument.workers import ProverTree, piece_layer
 from tests.support.cheating import Cheater, CheatingWorkers, accepts, forge, rejects
-from tests.support.graphs import KERNELS, Case, GraphAudit, fresh
+from tests.support.graphs import KERNELS, Case, claiming, fresh
 from tests.support.toy import NONCE
+from verifier.argument.audit import Audit
 from verifier.argument.errors import FinalRelationError
 from verifier.argument.field import P
 from verifier.argument.program.regions import MULTIPLICITIES, AdviceRegions, BlockLayout, limbs_of, multiplicities
@@ -165,10 +166,10 @@ class Lie:
         return Residues(self.case, self.given)
 
     @cached_property
-    def claim(self) -> GraphAudit:
+    def claim(self) -> Audit:
         """What the prover says, disclosed values included."""
         published = self.case.statement.statements.published
-        return self.case.statement.claiming({name: self.values[atom] for name, atom in published.items()})
+        return claiming(self.case.statement, {name: self.values[atom] for name, atom in published.items()})
 
     @cached_property
     def committed(self) -> dict[str, Numbers]:
@@ -219,7 +220,7 @@ class Lie:
 
 
 @contextmanager
-def forgetting(defence: str, claim: GraphAudit) -> Iterator[None]:
+def forgetting(defence: str, claim: Audit) -> Iterator[None]:
     """Both parties leave something out: the ranges of all advice ("ranges"), the counting of fresh histograms
     ("tallies"), or the zero condition of that name."""
     methods = {"ranges": "look_up", "tallies": "look_up_tallies"}
