@@ -111,7 +111,7 @@ def test_random_graphs(random: Random) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_many_random_graphs(random: Random) -> None:
     proved_exactly_if_true(random)
