@@ -15,8 +15,7 @@ from circuits.builder import GraphBuilder
 from circuits.errors import StatementError
 from circuits.graph import RANGE_KEY, VERSION_KEY, Graph
 from circuits.graph_functions import function_bodies, opset_imports
-from tests.unit.circuits.graph_inputs import reference_outputs, runtime_outputs
-from tests.unit.circuits.test_lowering import random_statement
+from tests.unit.circuits.graph_inputs import random_statement, reference_outputs, runtime_outputs
 
 
 def model_of(

@@ -57,11 +57,16 @@ class Request:
 
 @dataclass
 class Combination:
-    """sum of claims on committed cells + a public number + sum of coefficient * requested evaluation."""
+    """sum of claims on committed cells + a public number + sum of coefficient * requested evaluation.
+
+    `constant` says that public tensors took part, whatever they amount to: what is sent may depend on it, and never on
+    the number, which the dry run does not know.
+    """
 
     terms: list[tuple[Oracle, Term]] = field(default_factory=list)
     public: K = ZERO
     requests: dict[Request, K] = field(default_factory=dict)
+    constant: bool = False
 
 
 def interval_sum(factors: Sequence[Factor], size: int) -> K:
@@ -194,10 +199,10 @@ class Pusher:
             for axis, size in zip(factors, value.shape, strict=True):
                 total = total * interval_sum(axis, size)
             into.public = into.public + total
-        elif isinstance(value, Constant):
-            into.public = into.public + coefficient * self._public(value, value.array, factors)
-        elif isinstance(value, Published):
-            into.public = into.public + coefficient * self._public(value, self._disclosed[value.name], factors)
+        elif isinstance(value, Constant | Published):
+            array = value.array if isinstance(value, Constant) else self._disclosed[value.name]
+            into.public = into.public + coefficient * self._public(value, array, factors)
+            into.constant = True
         elif isinstance(value, Einsum):
             self._request(Request(value, factors), coefficient, into)
         elif isinstance(value, Indexed):

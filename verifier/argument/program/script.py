@@ -187,7 +187,7 @@ class ProgramScript:
         combination = self._pusher.push([(side.value, side.at(point), ONE)])
         if not combination.terms and not combination.requests:
             return Hidden.public(combination.public)
-        if not combination.terms and len(combination.requests) == 1 and combination.public.is_zero():
+        if not combination.terms and len(combination.requests) == 1 and not combination.constant:
             ((request, coefficient),) = combination.requests.items()
             if coefficient == ONE:
                 return self._answer(request)
