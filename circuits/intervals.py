@@ -206,7 +206,8 @@ def _einsum(node: Node, left: Interval, right: Interval) -> Interval:
             bounds.append((*ends, min(ends[0], 0), max(ends[1], 0)))
         if array.op != "constant":
             continue
-        bounds.append(_constant_entries(array.stored, labels, other, output, sizes))
+        if array.stored.size > 1:  # one entry: the corners say as much
+            bounds.append(_constant_entries(array.stored, labels, other, output, sizes))
         if other.mass is not None and other.low >= 0:
             copies = math.prod(size for label, size in sizes.items() if label not in other_labels + output)
             scaled = _functional(array.stored, copies, other.mass)
@@ -241,10 +242,11 @@ def _constant_entries(
     copies = math.prod(size for label, size in sizes.items() if label not in labels + output)
     largest = max(abs(int(array.min())), abs(int(array.max())))
     # Exact whatever the size: Python integers where 64 bits might not do.
-    fits = largest * own * max(other.magnitude, 1) * 2 < 2**63
-    exact = np.atleast_1d(array).astype(np.int64 if fits else object)
-    positive = np.maximum(exact, 0).sum(axis=axes)
-    negative = np.minimum(exact, 0).sum(axis=axes)
+    exact = np.atleast_1d(array).astype(np.int64 if largest * own < 2**63 else object)
+    positive = np.asarray(np.maximum(exact, 0).sum(axis=axes))
+    negative = np.asarray(exact.sum(axis=axes) - positive)
+    if largest * own * max(other.magnitude, 1) * 2 >= 2**63:
+        positive, negative = positive.astype(object), negative.astype(object)
     ends = (other.low, other.high)
     partial = (min(other.low, 0), max(other.high, 0))
     high, most = (int(np.max(positive * b + negative * a)) * copies for a, b in (ends, partial))

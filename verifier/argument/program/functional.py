@@ -38,7 +38,7 @@ from circuits.program import (
 )  # fmt: skip
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Oracle
-from verifier.argument.field import HALF, ONE, ZERO, K, Words, f_mul, f_sum, k_mul, k_scale, k_sum, lift
+from verifier.argument.field import HALF, ONE, ZERO, K, Words, f_add, f_mul, f_sum, k_mul, k_scale, k_sum, lift
 from verifier.argument.forms import Factor, Term, dense
 from verifier.argument.program.regions import AdviceRegions, axis_bits, axis_pieces, chosen
 
@@ -46,6 +46,7 @@ Factors = tuple[tuple[Factor, ...], ...]
 ALL_ONES: Factor = (ONE, ZERO)
 PIECE_BITS = 16
 SMALL = 4096
+FEW_ROWS = 4
 CELLS_AT_ONCE = 1 << 14
 """Of a matrix of public integers: as floats they stay in the cache, and their products on one thread."""
 
@@ -67,7 +68,8 @@ class Combination:
     requests: dict[Request, K] = field(default_factory=dict)
 
 
-def interval_sum(factors: Sequence[Factor], size: int) -> K:
+@lru_cache(maxsize=1024)
+def interval_sum(factors: tuple[Factor, ...], size: int) -> K:
     """sum over i < size of prod_v (a_v + b_v bit_v(i)), by dyadic pieces."""
     total = ZERO
     for start, log in axis_pieces(size):
@@ -84,7 +86,7 @@ def trace(rows: Sequence[Factor], columns: Sequence[Factor], size: int) -> K:
     A bit x takes two values only: (a + b x)(c + d x) = ac + ((a + b)(c + d) - ac) x.
     """
     corners = [(a * c, (a + b) * (c + d)) for (a, b), (c, d) in zip(rows, columns, strict=True)]
-    return interval_sum([(low, high - low) for low, high in corners], size)
+    return interval_sum(tuple((low, high - low) for low, high in corners), size)
 
 
 @lru_cache(maxsize=32)
@@ -98,13 +100,17 @@ def axis_table(factors: tuple[Factor, ...], size: int) -> Words:
 def row_products(matrix: Stored, table: Words) -> Words:
     """Inner products of every row of integers with a K table (3, columns): K array (3, rows).
 
-    Small integers go through float64 matrix products, exactly: with 16 bits of the table at a time every sum stays
-    below 2^53.
+    They go through float64 matrix products, exactly: with 16 bits of the table at a time, and as many bits of the
+    integers as leave room, every sum stays below 2^53.
     """
     rows, columns = matrix.shape
-    largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
-    if matrix.size < SMALL or largest * columns >= 1 << (53 - PIECE_BITS):
+    if rows < FEW_ROWS or matrix.size < SMALL:
         return f_sum(k_scale(table[:, None, :], lift(matrix)))
+    room = 53 - PIECE_BITS - columns.bit_length()
+    if max(int(matrix.max()), -int(matrix.min())) >> room:
+        wide = matrix.astype(np.int64)
+        high, low = (row_products(part, table) for part in (wide >> room, wide & ((1 << room) - 1)))
+        return f_add(f_mul(high, np.full_like(high, 1 << room)), low)
     shifts = np.arange(0, 64, PIECE_BITS, dtype=np.uint64)
     mask = np.uint64((1 << PIECE_BITS) - 1)
     pieces = ((table.T[:, :, None] >> shifts) & mask).astype(np.float64).reshape(columns, -1)
