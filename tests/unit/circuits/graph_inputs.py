@@ -228,6 +228,15 @@ def _public_matmul(g: RandomGraph) -> Tensor:
     return g.builder.matmul(a, g.cells((*a.shape[-1:], g.random.choice(SIZES)), -100, 100))
 
 
+def _identity(g: RandomGraph) -> Tensor:
+    """Beside, times or on the left of a matrix with as many rows as columns, or alone."""
+    square = [a for a in g.integers if len(a.shape) == 2 and a.shape[0] == a.shape[1]]
+    a = g.random.choice(square) if square else g.builder.constant(g.cells((3, 3), -9, 9))
+    made = g.builder.identity(a.shape[0])
+    combine = g.random.choice([g.builder.sub, g.builder.mul, g.builder.matmul, g.builder.add])
+    return g.random.choice([made, g.builder.mul(made, g.random.randint(-9, 9)), combine(a, made), combine(made, a)])
+
+
 def _transpose(g: RandomGraph) -> Tensor:
     a = g.either()
     return g.builder.transpose(a, g.random.sample(range(len(a.shape)), len(a.shape)))
@@ -297,7 +306,7 @@ OPERATORS: list[Callable[[RandomGraph], Tensor]] = [
     *map(_logic, ("and_", "or_", "equal")),
     *map(_unary, ("neg", "abs", "relu")),
     *map(_reduce, ("reduce_sum", "reduce_max")),
-    *(_einsum, _einsum, _matmul, _scaled, _public_matmul, _floor_div, _where, _not, _cast),
+    *(_einsum, _einsum, _matmul, _scaled, _public_matmul, _identity, _floor_div, _where, _not, _cast),
     *(_transpose, _reshape, _expand, _unsqueeze, _squeeze, _slice, _concat, _gather),
 ]
 
