@@ -184,7 +184,7 @@ def test_models_outside_the_allowed_folders_are_refused(daemon: Daemon, secret: 
 
 
 def test_shards_outside_the_allowed_folders_are_refused(daemon: Daemon, secret: Path) -> None:
-    """The index lies inside, a shard is a link that leads outside: refused before a byte of it is read."""
+    """The index lies inside, a shard is a link that leads outside: refused before a weight is read."""
     place = daemon.models / "sharded"
     place.mkdir()
     (place / "shard.safetensors").symlink_to(secret)
@@ -253,6 +253,7 @@ def test_the_commands(daemon: Daemon, tmp_path: Path) -> None:
     prover("jobs", "--socket", tmp_path / "absent", "list").clean(UNAVAILABLE)
 
 
+@pytest.mark.slow
 def test_two_daemons_never_share_a_state_folder(daemon: Daemon) -> None:
     refused = prover("serve", "--config", daemon.config).clean(UNAVAILABLE)
     assert BusyError.__name__ in refused.err
