@@ -8,10 +8,12 @@ import click
 
 from circuits.policy import Policy, schema
 from verifier.attestation.commands import attestation
+from verifier.attestation.summary import printable
 from verifier.bundle import Bundle
 from verifier.console import base_file_option, base_option, command, emit, parse_nonce
 from verifier.decision import BaseFiles, Decision, decide
 from verifier.log.commands import log
+from verifier.report.commands import report
 from verifier.service.commands import dev, init, remote, serve
 
 FILE = click.Path(path_type=Path)
@@ -68,6 +70,7 @@ def summary(decision: Decision) -> str:
             for key, value in check.model_dump(mode="json", exclude={"check"}, exclude_none=True).items()
         )
         lines.append(f"  {check.check} ({check.strength}): {parameters}")
+    lines.extend(f"  {printable(one.sentence)}" for one in decision.disclosures())
     lines.append(
         f"proof {decision.proof_bytes} bytes, validity {decision.validity_bytes} bytes;"
         f" interactive soundness 2^-{report['security']['interactive_bits']}"
@@ -79,6 +82,7 @@ main.add_command(attestation)
 main.add_command(log)
 for service_command in (serve, init, dev, remote):
     main.add_command(service_command)
+main.add_command(report)
 
 
 @main.group()

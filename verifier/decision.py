@@ -12,7 +12,9 @@ from typing import Any
 from circuits.checkpoint import open_checkpoint
 from circuits.checks.base import Context
 from circuits.checks.bases import Matrix, public_base
+from circuits.checks.disclosed import Disclosure
 from circuits.compiled import PolicyStatements
+from circuits.disclosures import read_disclosures
 from circuits.errors import PolicyError, VerificationError
 from circuits.files import read_limited
 from circuits.manifest import Manifest
@@ -53,6 +55,10 @@ class Decision:
         excluded = {entry.name for entry in manifest.excluded}
         return [*sorted(excluded), *sorted(name for name, own in manifest.tied.items() if own in excluded)]
 
+    def disclosures(self) -> list[Disclosure]:
+        """The disclosed integers in real units."""
+        return read_disclosures(self.policy, self.statements.instances, self.disclosed)
+
     def report(self) -> dict[str, Any]:
         """The decision as a JSON value; numbers that matter are strings."""
         claims = [
@@ -60,7 +66,7 @@ class Decision:
                 "check": check.check,
                 "version": check.version,
                 "parameters": check.model_dump(mode="json", exclude={"check"}),
-                "about": [instance.label for own, instance in self.statements.instances if own == number],
+                "about": list(dict.fromkeys(one.label for own, one in self.statements.instances if own == number)),
                 "statements": [
                     {
                         "about": instance.label,
@@ -92,6 +98,7 @@ class Decision:
             "weights": "the committed integers and all weights within their rounding bounds; that they belong to a"
             " given checkpoint is shown by `weightproof-prover reproduce`",
             "disclosed": [str(value) for value in self.disclosed],
+            "disclosures": [one.to_json() for one in self.disclosures()],
             "security": {
                 "target_bits": self.commitment.parameters.target_bits,
                 "interactive_bits": f"{bits(self.audit.account.union + self.validity_error):.2f}",

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from circuits.errors import PolicyError
+from circuits.checks.disclosed import Disclosure
+from circuits.errors import PolicyError, StatementError
 from circuits.graph import Graph
 from circuits.manifest import Manifest, TensorEntry
 from circuits.patterns import select
@@ -101,6 +102,18 @@ class Check(BaseModel):
     version: ClassVar[int]
     strength: ClassVar[str]
     does_not_mean: ClassVar[str]
+
+    @property
+    def discloses(self) -> bool:
+        """Whether any of its statements publishes integers."""
+        return False
+
+    def read(self, instance: Instance, values: Mapping[str, tuple[int, ...]]) -> list[Disclosure]:
+        """What an instance publishes, in real units, from the cells of its disclosed tensors by name, row-major.
+
+        Raises FormatError if no weights give these integers.
+        """
+        raise StatementError(f"{self.check} discloses nothing")
 
     @abstractmethod
     def instances(self, context: Context) -> list[Instance]:

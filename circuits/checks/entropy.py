@@ -15,6 +15,7 @@ The prover names for every bin one segment or line of a public list, by a vector
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
@@ -23,6 +24,7 @@ import numpy as np
 
 from circuits.builder import Tensor
 from circuits.checks.base import require, text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.entropy_lines import breakpoints, lines, scaled_above, scaled_below, segments
 from circuits.checks.histogram_arithmetic import OFFSET, TABLE, Scalar, Work
 from circuits.checks.histogram_block import NonNegativeCheck, Population, Statement
@@ -82,6 +84,9 @@ class Entropy(NonNegativeCheck):
         return Statement("entropy-lower", lambda work: _at_least(work, cells, limit), text(limit))
 
     def disclosure(self, population: Population) -> Statement:
+        raise StatementError("entropy cannot be disclosed")
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
         raise StatementError("entropy cannot be disclosed")
 
 

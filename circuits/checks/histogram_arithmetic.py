@@ -27,6 +27,11 @@ LIMB_SUM_LOG = 56
 PRODUCT_LOG = 59
 
 
+def base_log(entries: int) -> int:
+    """b: limbs of `Wide` integers are written in base 2^b, and the sum of `entries` of them stays below 2^56."""
+    return min(30, LIMB_SUM_LOG - (entries - 1).bit_length())
+
+
 @dataclass(frozen=True)
 class Scalar:
     """One integer of a graph.
@@ -105,8 +110,8 @@ class Work:
 
     @property
     def base_log(self) -> int:
-        """b: limbs of `Wide` integers are written in base 2^b, and the sum of `entries` of them stays below 2^56."""
-        return min(30, LIMB_SUM_LOG - (self.entries - 1).bit_length())
+        """b, of the number of weights."""
+        return base_log(self.entries)
 
     def scalar(self, tensor: Tensor, low: int, high: int, value: int | None) -> Scalar:
         """A tensor of shape () with its interval."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -20,6 +20,7 @@ from pydantic import Field
 
 from circuits.builder import GraphBuilder, Tensor
 from circuits.checks.base import Check, Context, Instance, require
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import VALUES, Work
 from circuits.errors import PolicyError, StatementError
 from circuits.manifest import TensorEntry
@@ -139,6 +140,18 @@ class HistogramCheck(Check):
     def disclosure(self, population: Population) -> Statement:
         """The statistic as integers."""
 
+    @abstractmethod
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        """The integers of `disclosure`, by name, in real units. Raises FormatError if no weights give them."""
+
+    @property
+    def discloses(self) -> bool:
+        return self.disclose
+
+    def read(self, instance: Instance, values: Mapping[str, tuple[int, ...]]) -> list[Disclosure]:
+        spec: HistogramSpec = instance.spec
+        return self.read_integers(spec.population, {name: cells[0] for name, cells in values.items()})
+
     def check_limit(self, name: str, limit: Fraction) -> None:
         """Refuse a threshold that the statistic cannot meaningfully have. Raises PolicyError."""
 
@@ -208,3 +221,5 @@ def within(limit: Fraction) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 
 HALF = Fraction(1, 2)
 """The rounding bound in units of 2^-F."""
+KAPPA = Fraction(5373, 10_000)
+"""At least (1/12)^(1/4): the fourth-moment norm of a centred variable on an interval of length 1, see `kurtosis`."""

@@ -13,12 +13,15 @@ sum (t - c)^4 against 4 n z^2, exactly, in limbs. An accepted population is not 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import ClassVar, Literal
 
 from circuits.checks.base import require, text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import Scalar, Wide, Work, known
-from circuits.checks.histogram_block import HALF, HistogramCheck, Population, Statement
+from circuits.checks.histogram_block import HALF, KAPPA, HistogramCheck, Population, Statement
+from circuits.checks.histogram_disclosures import read_power_sums
 from circuits.checks.histogram_moments import (
     ROOT_LOG,
     Moments,
@@ -29,7 +32,6 @@ from circuits.checks.histogram_moments import (
     power_root_below,
 )
 
-KAPPA = Fraction(5373, 10_000)
 LARGEST = 1 << 40
 """No kurtosis of 2^31 weights or fewer reaches this: thresholds beyond say the same."""
 Y_HIGH = (1 << (16 + ROOT_LOG)) - 1
@@ -92,6 +94,9 @@ class Kurtosis(HistogramCheck):
 
     def disclosure(self, population: Population) -> Statement:
         return Statement("kurtosis-disclosed", lambda work: disclose_power_sums(work, 4))
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_power_sums(population, values, 4)
 
 
 def _fourth(work: Work, z: Scalar) -> Wide:

@@ -6,13 +6,16 @@ histogram is 0 beyond; and max |x| >= T if some |t| >= T + 1/2.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 from typing import ClassVar, Literal
 
 from circuits.checks.base import text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import Work
 from circuits.checks.histogram_block import HALF, NonNegativeCheck, Population, Statement, within
+from circuits.checks.histogram_disclosures import read_order
 from circuits.checks.histogram_runs import disclose_quantile
 
 
@@ -50,3 +53,6 @@ class MaxAbs(NonNegativeCheck):
 
     def disclosure(self, population: Population) -> Statement:
         return Statement("max-abs-disclosed", lambda work: disclose_quantile(work, "max-abs", work.entries))
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_order(population, values, self.check, ())

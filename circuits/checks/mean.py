@@ -6,13 +6,16 @@ sum t >= n (T + 1/2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
 
 from circuits.checks.base import text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import VALUES, Work
 from circuits.checks.histogram_block import HALF, HistogramCheck, Population, Statement
+from circuits.checks.histogram_disclosures import read_power_sums
 from circuits.checks.histogram_moments import disclose_power_sums
 
 
@@ -47,3 +50,6 @@ class Mean(HistogramCheck):
 
     def disclosure(self, population: Population) -> Statement:
         return Statement("mean-disclosed", lambda work: disclose_power_sums(work, 1))
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_power_sums(population, values, 1)

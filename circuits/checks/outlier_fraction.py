@@ -15,13 +15,16 @@ table, a secret extension makes up for it; it is 0 unless the end is reached.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
 
 from circuits.checks.base import require, text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import OFFSET, Scalar, Work, known
 from circuits.checks.histogram_block import HALF, FractionCheck, Population, Statement, within
+from circuits.checks.histogram_disclosures import read_share
 from circuits.checks.histogram_moments import Moments, line_above, line_below
 from circuits.checks.histogram_runs import inside
 from circuits.rationals import decimal
@@ -94,6 +97,9 @@ class OutlierFraction(FractionCheck):
             work.g.disclose("at-most", work.count(~within(self._tau(population) - HALF)).tensor)
 
         return Statement("outlier-fraction-disclosed", build)
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_share(population, values, self.check, (("tau", self.tau or ""),))
 
 
 def _radius_log(work: Work, k: Fraction) -> int:

@@ -7,13 +7,16 @@ count(|t| <= T - 1/2) does; it is >= T iff count(|x| < T) <= ceil(p n) - 1, whic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil
 from typing import ClassVar, Literal
 
 from circuits.checks.base import require, text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import Work
 from circuits.checks.histogram_block import HALF, NonNegativeCheck, Population, Statement, within
+from circuits.checks.histogram_disclosures import read_order
 from circuits.checks.histogram_runs import disclose_quantile
 from circuits.rationals import decimal
 
@@ -61,3 +64,6 @@ class Quantile(NonNegativeCheck):
     def disclosure(self, population: Population) -> Statement:
         needed = self._needed(population)
         return Statement("quantile-disclosed", lambda work: disclose_quantile(work, "quantile", needed))
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_order(population, values, self.check, (("level", self.level),))

@@ -15,6 +15,7 @@ conspicuously short: Land and Bartolo, "Fishing for Magikarp" (2024).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
@@ -24,7 +25,8 @@ from pydantic import Field
 
 from circuits.builder import GraphBuilder, Tensor
 from circuits.checks.base import Check, Context, Instance, require
-from circuits.errors import PolicyError, StatementError
+from circuits.checks.disclosed import Disclosure
+from circuits.errors import FormatError, PolicyError, StatementError
 from circuits.manifest import TensorEntry
 from circuits.rationals import decimal, root_above
 
@@ -98,6 +100,21 @@ class RowNorms(Check):
             if self.count_below is not None:
                 out.append(self._census(tensor, self.count_below))
         return out
+
+    @property
+    def discloses(self) -> bool:
+        return self.disclose
+
+    def read(self, instance: Instance, values: Mapping[str, tuple[int, ...]]) -> list[Disclosure]:
+        """The number of short rows, bracketed."""
+        rows = row_shape(instance.spec.tensor, self.axis)[0]
+        (few,), (many,) = values["certainly_below"], values["possibly_below"]
+        if not 0 <= few <= many <= rows:
+            raise FormatError(f"{few} to {many} short rows of {rows} are disclosed: ask for the proof itself")
+        low, high = Fraction(few), Fraction(many)
+        what = "short rows" if self.axis == 0 else "short columns"
+        parameters = (("norm below", self.count_below or ""),)
+        return [Disclosure(what, parameters, instance.label, low if few == many else None, low, high)]
 
     def _norms(self, tensor: TensorEntry, limit: str, above: bool) -> Instance:
         margin = rounding_margin(tensor, self.axis)

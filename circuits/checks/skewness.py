@@ -17,12 +17,15 @@ not constant, so its skewness is defined.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import ClassVar, Literal
 
 from circuits.checks.base import text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import Scalar, Wide, Work, known
 from circuits.checks.histogram_block import HistogramCheck, Population, Statement
+from circuits.checks.histogram_disclosures import read_power_sums
 from circuits.checks.histogram_moments import (
     ROOT_LOG,
     Moments,
@@ -64,6 +67,9 @@ class Skewness(HistogramCheck):
 
     def disclosure(self, population: Population) -> Statement:
         return Statement("skewness-disclosed", lambda work: disclose_power_sums(work, 3))
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_power_sums(population, values, 3)
 
 
 def _bounded(work: Work, limit: Fraction, sign: int) -> None:

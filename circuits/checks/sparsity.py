@@ -7,13 +7,16 @@ below and counting the last bounds it from above.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
 
 from circuits.checks.base import require, text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import Work
 from circuits.checks.histogram_block import HALF, FractionCheck, Population, Statement, within
+from circuits.checks.histogram_disclosures import read_share
 from circuits.errors import StatementError
 from circuits.rationals import decimal
 
@@ -71,3 +74,6 @@ class Sparsity(FractionCheck):
             work.g.disclose("at-most", work.count(within(tau + HALF)).tensor)
 
         return Statement("sparsity-disclosed", build)
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_share(population, values, self.check, (("tau", self.tau),))

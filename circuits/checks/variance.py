@@ -7,13 +7,16 @@ c)^2 - b^2 / n for the centre c and S_1 = n c + b; both sides are rounded to int
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
 
 from circuits.checks.base import text
+from circuits.checks.disclosed import Disclosure
 from circuits.checks.histogram_arithmetic import Wide, Work, wide_constant
 from circuits.checks.histogram_block import HALF, NonNegativeCheck, Population, Statement
+from circuits.checks.histogram_disclosures import read_power_sums
 from circuits.checks.histogram_moments import Moments, disclose_power_sums, power_root_above, power_root_below
 
 LARGEST = 1 << 33
@@ -63,6 +66,9 @@ class Variance(NonNegativeCheck):
 
     def disclosure(self, population: Population) -> Statement:
         return Statement("variance-disclosed", lambda work: disclose_power_sums(work, 2))
+
+    def read_integers(self, population: Population, values: Mapping[str, int]) -> list[Disclosure]:
+        return read_power_sums(population, values, 2)
 
 
 def _text(population: Population, deviation: Fraction) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.end_to_end.commands import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -46,11 +47,10 @@ def test_commands_and_outputs(steps: list[tuple[str, list[str]]], encoder_file: 
     """The commands succeed one after the other and print what is shown."""
     (tmp_path / "model.safetensors").symlink_to(encoder_file)
     shutil.copy(ROOT / "docs" / "examples" / "encoder-norms.yaml", tmp_path / "policy.yaml")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for command, expected in steps:
         program, *arguments = command.split()
         call = [sys.executable, "-c", f"from {PROGRAMS[program]} import main; main()", *arguments]
-        done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(call, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         assert agrees(expected, done.stdout), f"{command} printed\n{done.stdout}"
 

@@ -10,8 +10,10 @@ import click
 
 from circuits.errors import FormatError, TrustError
 from circuits.policy import Policy
+from verifier.argument.commitment import Commitment
 from verifier.attestation import verification
 from verifier.attestation.bundle import read_bundle
+from verifier.attestation.disclosures import attested_disclosures, require_same
 from verifier.attestation.keys import PublicKey
 from verifier.attestation.summary import printable, summary
 from verifier.attestation.times import format_time, parse_time
@@ -32,6 +34,10 @@ class _Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+TIME = _Time()
+"""A moment on the command line."""
+
+
 @click.group()
 def attestation() -> None:
     """Check and read attestations (*.intoto.jsonl)."""
@@ -40,9 +46,10 @@ def attestation() -> None:
 @attestation.command()
 @click.argument("file", type=FILE)
 @click.option("--key", type=FILE, required=True, help="The public key to trust, in PEM.")
-@click.option("--at", type=_Time(), help="The moment to decide for, such as 2026-03-01T12:00:00Z. Default: now.")
+@click.option("--at", type=TIME, help="The moment to decide for, such as 2026-03-01T12:00:00Z. Default: now.")
 @click.option("--subject", help="The digest of the model that it must be about, in hex.")
 @click.option("--commitment", help="The commitment that it must be about, in hex.")
+@click.option("--commitment-file", type=FILE, help="commitment.json: with --policy, disclosed values in real units.")
 @click.option("--policy", type=FILE, help="The policy file that it must be about.")
 @JSON
 @command
@@ -52,22 +59,34 @@ def verify(
     at: datetime | None,
     subject: str | None,
     commitment: str | None,
+    commitment_file: Path | None,
     policy: Path | None,
     as_json: bool,
 ) -> None:
     """Exit 0 if FILE holds a passing, unexpired attestation by the key; 4 if not; 3 if it is malformed."""
     moment = at or datetime.now(UTC)
     trusted = PublicKey.read(key)
-    digest = None if policy is None else Policy.read(policy).digest.hex()
+    asked = None if policy is None else Policy.read(policy)
+    published = None if commitment_file is None else Commitment.read(commitment_file)
+    digest = None if asked is None else asked.digest.hex()
+    if commitment is None and published is not None:
+        commitment = published.id.hex()
     bundle = read_bundle(file)
     accepted = verification.verify(
         bundle.envelopes, trusted, moment, subject=subject, policy=digest, commitment=commitment
     )
+    require_same(accepted.audit, asked, published)
+    values = attested_disclosures(accepted.audit, asked, published) if asked and published else []
     if as_json:
-        emit({"verdict": "accepted", "at": format_time(moment), "key": trusted.key_id, **describe(accepted)})
+        verdict = {"verdict": "accepted", "at": format_time(moment), "key": trusted.key_id}
+        emit({**verdict, **describe(accepted), "disclosures": [one.to_json() for one in values]})
         return
     click.echo(f"accepted: signed by the key {trusted.key_id[:16]}, valid at {format_time(moment)}")
     click.echo("\n".join(summary(accepted.statement, accepted.audit)))
+    for one in values:
+        click.echo(printable(one.sentence))
+    if accepted.audit.disclosed and not values:
+        click.echo("note: --policy and --commitment-file show the disclosed values in real units", err=True)
     if subject is None and commitment is None:
         click.echo("note: compare the model's digest with the one above, or give it with --subject", err=True)
 

@@ -6,6 +6,7 @@ Every word may come from an attacker until a signature was checked, so nothing u
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from verifier.attestation.predicate import Claim, ModelAudit
 from verifier.attestation.statement import Statement
@@ -18,17 +19,36 @@ _STRENGTH = {
 _COMPARATOR = {"<=": "is at most", ">=": "is at least", "holds": "holds", "disclosed": "is disclosed"}
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """The parts of a sentence about a claim: what it says, how strong that is, and what it does not mean."""
+
+    says: str
+    strength: str
+    caution: str
+
+    @staticmethod
+    def of(claim: Claim) -> Sentence:
+        """The same parts from the same claim, with nothing unprintable in them."""
+        scope = ", ".join(f"{key} {_plain(value)}" for key, value in sorted(claim.parameters.items()))
+        about = f"{claim.metric} ({scope})" if scope else claim.metric
+        if claim.about:
+            about += f" of {claim.about[0] if len(claim.about) == 1 else f'each of {len(claim.about)}'}"
+        outcome = " ".join(filter(None, (_COMPARATOR[claim.comparator], claim.threshold)))
+        verdict = "" if claim.passed else "NOT SHOWN: "
+        return Sentence(
+            printable(f"{verdict}{about} {outcome}"),
+            f"this is {_STRENGTH[claim.strength]}",
+            printable(f"what it does not mean: {claim.does_not_mean.rstrip('.')}."),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.says}; {self.strength}; {self.caution}"
+
+
 def sentence(claim: Claim) -> str:
     """One claim: what it says, how strong that is, and what it does not mean."""
-    scope = ", ".join(f"{key} {_plain(value)}" for key, value in sorted(claim.parameters.items()))
-    about = f"{claim.metric} ({scope})" if scope else claim.metric
-    if claim.about:
-        about += f" of {claim.about[0] if len(claim.about) == 1 else f'each of {len(claim.about)}'}"
-    outcome = " ".join(filter(None, (_COMPARATOR[claim.comparator], claim.threshold)))
-    verdict = "" if claim.passed else "NOT SHOWN: "
-    caution = claim.does_not_mean.rstrip(".")
-    strength = _STRENGTH[claim.strength]
-    return printable(f"{verdict}{about} {outcome}; this is {strength}; what it does not mean: {caution}.")
+    return str(Sentence.of(claim))
 
 
 def summary(statement: Statement, audit: ModelAudit) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from circuits.errors import FormatError, VerificationError
 from circuits.files import read_limited
@@ -91,6 +92,17 @@ class VerifierClient:
     def service_info(self) -> wire.GetServiceInfoResponse:
         """Issuer, public keys and limits: to be compared with what the regulator published elsewhere."""
         return self._call(lambda: self._stub.GetServiceInfo(wire.GetServiceInfoRequest(), timeout=CALL_SECONDS))
+
+    def require_serving(self) -> None:
+        """Ask grpc.health.v1; a certificate of the clients' CA is enough, with or without a role.
+
+        Raises UnavailableError unless the service says that it serves.
+        """
+        health = health_pb2_grpc.HealthStub(self._channel)
+        answer = self._call(lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=CALL_SECONDS))
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+            raise UnavailableError(f"{self.address} answers {state}: it is starting or stopping; ask again later")
 
     def publish_policy(self, content: bytes) -> wire.Policy:
         """Regulators only. Raises PolicyError or FormatError if it is no policy, AccessError."""

@@ -56,6 +56,8 @@ def serve(config: Path, verbose: bool) -> None:
 @click.option("--listen", default="127.0.0.1:7443", show_default=True)
 @click.option("--log-name", default="localhost/weightproof", show_default=True, help="The origin of the log.")
 @click.option("--policy", "policies", type=FILE, multiple=True, help="A policy file to publish at every start.")
+@click.option("--database", help="A PostgreSQL URL, its password in a passfile; a SQLite file if left out.")
+@click.option("--metrics", metavar="HOST:PORT", help="Where to answer Prometheus, without TLS; nowhere if left out.")
 @JSON
 @command
 def init(
@@ -66,6 +68,8 @@ def init(
     listen: str,
     log_name: str,
     policies: tuple[Path, ...],
+    database: str | None,
+    metrics: str | None,
     as_json: bool,
 ) -> None:
     """Make FOLDER for a new service: keys, an empty log, and verifier.toml to edit."""
@@ -77,7 +81,7 @@ def init(
         if not equals:
             raise click.BadParameter("write ROLE=SPIFFE, such as owner=spiffe://example.org/owner/acme")
         pairs.append((spiffe, role))
-    new_service(folder, identity, certs, pairs, listen, log_name, policies)
+    new_service(folder, identity, certs, pairs, listen, log_name, policies, metrics=metrics, database=database)
     if as_json:
         emit({"configuration": str(folder / CONFIGURATION)})
     else:
@@ -127,6 +131,20 @@ def _connect(given: tuple[Any, ...]) -> VerifierClient:
 
     address, cert, key, ca, server_name, patience = given
     return VerifierClient(address, Identity(cert, key, ca), server_name=server_name, patience=patience)
+
+
+@remote.command()
+@JSON
+@click.pass_obj
+@command
+def health(given: tuple[Any, ...], as_json: bool) -> None:
+    """Does the service serve? Exit 5 if not. Any certificate of its clients' CA will do: it takes no role."""
+    with _connect(given) as client:
+        client.require_serving()
+    if as_json:
+        emit({"serving": True})
+    else:
+        click.echo("serving")
 
 
 @remote.command()

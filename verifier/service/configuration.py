@@ -37,7 +37,11 @@ class Configuration(BaseSettings):
 
         Raises FormatError if it cannot be read, PolicyError if it is not TOML or has a wrong value.
         """
-        data = read_limited(path, MAX_CONFIGURATION_BYTES, "configuration")
+        return cls.parse(read_limited(path, MAX_CONFIGURATION_BYTES, "configuration"), path)
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path) -> Self:
+        """What `read` makes of the bytes at `path`, which need not be there. Raises PolicyError."""
         try:
             values = tomllib.loads(data.decode("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

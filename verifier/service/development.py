@@ -85,15 +85,21 @@ class DevelopmentAuthority:
 
 
 def write_certificates(folder: Path, trust_domain: str, hosts: Sequence[str], owners: Sequence[str]) -> list[str]:
-    """Make a CA and certificates for a verifier, a regulator, an auditor and owners; the SPIFFE ids of the clients.
+    """Make a CA and certificates for a verifier, a regulator, an auditor, owners and a health check.
 
-    Writes ca.pem, and for each NAME of verifier, regulator, auditor and owners NAME.pem and NAME.key (mode 0600). The
-    CA's own key is not kept: make a new folder for new certificates.
+    Writes ca.pem, and for each NAME of verifier, regulator, auditor, health and owners NAME.pem and NAME.key (mode
+    0600). The CA's own key is not kept: make a new folder for new certificates. Returns the SPIFFE ids of the clients;
+    that of the health check is to have no role.
 
     Raises FormatError if the folder is not empty or cannot be written.
     """
     authority = DevelopmentAuthority()
-    clients = {"regulator": "regulator", "auditor": "auditor", **{owner: f"owner/{owner}" for owner in owners}}
+    clients = {
+        "regulator": "regulator",
+        "auditor": "auditor",
+        "health": "health",
+        **{owner: f"owner/{owner}" for owner in owners},
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
