@@ -19,6 +19,7 @@ from prover.argument.kernels.cpu import CpuKernels
 from prover.audit import Certified, Opened, audit_model, certify
 from prover.certificates.base import Access, Certificate, Certifier
 from prover.certificates.cache import CertificateCache
+from prover.certificates.registry import CERTIFIERS
 from prover.commit import ModelIntegers, commit_model, read_integers
 from prover.ledger import LEDGER_FILE, PROOF, Ledger
 from prover.progress import Progress
@@ -67,7 +68,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return wrapper
 
-    counted = {name: counting(certifier) for name, certifier in module.CERTIFIERS.items()}
+    counted = {name: counting(certifier) for name, certifier in CERTIFIERS.items()}
     monkeypatch.setattr(module, "CERTIFIERS", counted)
     return labels
 
@@ -157,6 +158,13 @@ def test_a_certificate_under_another_name_is_a_miss(tmp_path: Path, computed: li
     assert len(computed) == 1
 
 
+def wrong(array: npt.NDArray[np.int64], what: str) -> npt.NDArray[np.int64]:
+    """Other numbers, another shape, or numbers outside their range."""
+    if what == "shape":
+        return array.reshape(-1)[:1]
+    return array + (1 if what == "values" else 1 << 50)
+
+
 @pytest.mark.parametrize("what", ["values", "shape", "range"])
 def test_a_wrong_certificate_is_found_before_anything_is_proved(
     tmp_path: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch, what: str
@@ -171,12 +179,7 @@ def test_a_wrong_certificate_is_found_before_anything_is_proved(
         key = file.stem
         good = cache.get(key)
         assert good is not None
-        wrong = {
-            "values": lambda array: array + 1,
-            "shape": lambda array: array.reshape(-1)[:1],
-            "range": lambda array: array + (1 << 50),
-        }[what]
-        cache.put(key, Certificate(good.value, True, good.needed, {n: wrong(a) for n, a in good.advice.items()}))
+        cache.put(key, Certificate(good.value, True, good.needed, {n: wrong(a, what) for n, a in good.advice.items()}))
     computed.clear()
     used = CertificateCache(tmp_path / "kept")
     bundle = audit_model(Opened(committed, ledger), policy(), NONCE, KERNELS, SILENT, cache=used)
