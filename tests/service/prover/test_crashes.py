@@ -6,9 +6,11 @@ import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prover.ledger import PROOF
+from tests.end_to_end.models import write_safetensors
 from tests.service.prover.daemon import FALSE_POLICY, PROOFS, TRUE_POLICY, Daemon, result, running, wait_for
 from verifier.bundle import Bundle
 from verifier.decision import decide
@@ -111,3 +113,15 @@ def test_workers_do_not_outlive_the_daemon(folder: Path) -> None:
         wait_for(
             lambda: not Path(f"/proc/{worker}/cmdline").exists() or not Path(f"/proc/{worker}/cmdline").read_bytes()
         )
+
+
+def test_a_job_that_needs_too_much_memory_fails_by_name(folder: Path) -> None:
+    """The limit is the job's own: the daemon goes on."""
+    daemon = Daemon(folder, worker_memory="256 MiB")
+    large = np.random.default_rng(SEED).standard_normal((6000, 6000)).astype(np.float32)
+    model = write_safetensors(daemon.models / "large.safetensors", {"w": large})
+    with running(daemon), daemon.client() as client:
+        job = daemon.wait(client.commit("a", str(model)).name)
+        assert (job.state, job.attempts) == (wire.JOB_STATE_FAILED, 1) and "MemoryError" in job.error
+        assert list((daemon.state / "commitments").iterdir()) == []
+        assert client.job(job.name) == job

@@ -237,6 +237,7 @@ def test_health_and_reflection(daemon: Daemon) -> None:
         assert "weightproof.v1.ProverService" in {one.name for one in listed.list_services_response.service}
 
 
+@pytest.mark.slow
 def test_the_commands(daemon: Daemon, tmp_path: Path) -> None:
     model = daemon.model("commanded.safetensors", seed=9)
     policy = tmp_path / "policy.yaml"
