@@ -99,6 +99,7 @@ def test_a_policy_that_nobody_published(submitting: Daemon) -> None:
     assert (job.state, job.error) == (wire.JOB_STATE_FAILED, "NotFoundError")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["attestation_key", "log_key"])
 def test_a_certificate_by_another_key_is_not_taken(
     folder: Path, service: Service, certificates: Certificates, owner: Owner, which: str, tmp_path: Path
@@ -114,6 +115,7 @@ def test_a_certificate_by_another_key_is_not_taken(
     assert not list(daemon.state.rglob("*.intoto.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_verifier_that_is_away_is_waited_for(
     folder: Path, tmp_path: Path, certificates: Certificates, owner: Owner
 ) -> None:
