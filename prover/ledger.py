@@ -2,7 +2,7 @@
 
 Any t0 opened positions are independent of the data, so a commitment made for N proofs can be opened N + 2 times: one
 share is validity's, one is kept for migration. A share is written to disk before the first byte of its proof exists
-and is never given back: a crash after the reservation costs the share.
+and is never given back.
 
 A share counts openings that others may see. An attempt that was killed showed nobody anything, so its share may serve
 the next attempt of the same proof (`reserve_once`) until the proof has an outcome (`settle`): one bundle, by its
@@ -116,7 +116,7 @@ class Ledger:
         return self._limit(purpose) - self.used(purpose)
 
     def reserve(self, purpose: str, note: str) -> int:
-        """Take one share; returns its number. On return it is on disk, whatever happens next.
+        """Take one share; returns its number. On return it is on disk, whatever happens next: a crash costs it.
 
         Raises BudgetError if none is left, or if the ledger cannot be written.
         """

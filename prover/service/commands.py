@@ -167,7 +167,7 @@ def cancel(where: tuple[Path | None, Path | None], name: str, as_json: bool) -> 
 
 @jobs.command()
 @click.argument("kind", type=click.Choice(["commit", "measure", "audit", "submit"]))
-@click.argument("model")
+@click.argument("model", type=FILE)
 @click.option("--policy", help="A policy file; for submit, a published policy: policies/{hex}.")
 @click.option("--nonce", help="The verifier's nonce in hex, for audit.")
 @click.option("--proofs", type=click.IntRange(0, 1 << 20), default=0, help="For commit.")
@@ -178,31 +178,31 @@ def cancel(where: tuple[Path | None, Path | None], name: str, as_json: bool) -> 
 def start(
     where: tuple[Path | None, Path | None],
     kind: str,
-    model: str,
+    model: Path,
     policy: str | None,
     nonce: str | None,
     proofs: int,
     request_id: str | None,
     as_json: bool,
 ) -> None:
-    """Make a job of KIND about MODEL, a whole path below a folder that the daemon may read."""
+    """Make a job of KIND about MODEL, which lies below a folder that the daemon may read."""
     from circuits.files import read_limited
     from verifier.service.transfer import MAX_POLICY_BYTES
 
     if (policy is None) != (kind == "commit"):
         raise click.UsageError("measure, audit and submit take --policy, commit does not")
-    identity = request_id or secrets.token_hex(16)
+    identity, place = request_id or secrets.token_hex(16), str(model.absolute())
     with _connect(where) as client:
         if kind == "commit":
-            job = client.commit(identity, model, proofs)
+            job = client.commit(identity, place, proofs)
         elif kind == "submit":
-            job = client.submit(identity, model, str(policy))
+            job = client.submit(identity, place, str(policy))
         else:
             content = read_limited(Path(str(policy)), MAX_POLICY_BYTES, "policy")
             if kind == "measure":
-                job = client.measure(identity, model, content)
+                job = client.measure(identity, place, content)
             else:
-                job = client.audit(identity, model, content, parse_nonce(nonce) or b"")
+                job = client.audit(identity, place, content, parse_nonce(nonce) or b"")
     _show(job, as_json)
 
 

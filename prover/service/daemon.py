@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -32,6 +33,7 @@ from weightproof.v1 import prover_service_pb2, prover_service_pb2_grpc
 SERVICE = prover_service_pb2.DESCRIPTOR.services_by_name["ProverService"].full_name
 GRACE_SECONDS = 2.0
 HOOK_POLL_SECONDS = 0.5
+MAX_CALLS = 256
 _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
     ("grpc.max_metadata_size", 16_384),
@@ -56,13 +58,10 @@ class Daemon:
         self._queue = JobQueue(self._database, settings.lease)
         self._hooks = Hooks(self._database, self._queue, settings.hooks)
         self._dispatcher = Dispatcher(settings, self._queue, self._lock)
-        self._watchers = [
-            (
-                watch,
-                Watcher(watch, settings.models, self._queue, settings.state / f"watch-{_name(str(watch.folder))}.json"),
-            )
-            for watch in settings.watch
-        ]
+        self._chores: list[tuple[Callable[[], Any], float]] = [(self._hooks.deliver, HOOK_POLL_SECONDS)]
+        for watch in settings.watch:
+            memory = settings.state / f"watch-{hashlib.sha256(str(watch.folder).encode()).hexdigest()[:16]}.json"
+            self._chores.append((Watcher(watch, settings.models, self._queue, memory).scan, watch.interval))
 
     async def serve(self, ready: Callable[[str], None]) -> None:
         """Answer until SIGTERM or SIGINT, then put running jobs back. `ready` is told the address once it answers.
@@ -79,28 +78,28 @@ class Daemon:
             status = health.HealthServicer()
             server = await self._start(status)
             stack.push_async_callback(server.stop, GRACE_SECONDS)
-            work = [
-                asyncio.create_task(self._dispatcher.run()),
-                asyncio.create_task(self._repeat(self._hooks.deliver, HOOK_POLL_SECONDS)),
-                *(asyncio.create_task(self._repeat(one.scan, watch.interval)) for watch, one in self._watchers),
-            ]
+            for action, interval in self._chores:
+                chore = Background(action, interval)
+                chore.start()
+                stack.callback(chore.stop)
+            work = asyncio.create_task(self._dispatcher.run())
             for name in (SERVICE, ""):
                 await status.set(name, health_pb2.HealthCheckResponse.SERVING)
             ready(f"unix:{self._settings.socket_path}")
             waiting = asyncio.create_task(stop.wait())
-            await asyncio.wait({*work, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
             logger.info("stopping")
             await status.enter_graceful_shutdown()
             await server.stop(GRACE_SECONDS)
-            failed = [task for task in work if task.done()]
-            for task in (*work, waiting):
+            failed = work.done()
+            for task in (work, waiting):
                 task.cancel()
-            await asyncio.wait({*work, waiting})
-            for task in failed:
-                task.result()
+            await asyncio.wait({work, waiting})
+            if failed:
+                work.result()
 
     async def _start(self, status: health.HealthServicer) -> grpc.aio.Server:
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
         servicer = ProverServicer(self._settings, self._queue, self._hooks)
         prover_service_pb2_grpc.add_ProverServiceServicer_to_server(servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
@@ -123,15 +122,30 @@ class Daemon:
             socket.chmod(0o600)
         return server
 
-    @staticmethod
-    async def _repeat(action: Callable[[], Any], interval: float) -> None:
-        """Do something in a thread, again and again."""
-        while True:
+
+class Background(threading.Thread):
+    """Does something again and again beside the server, until stopped. At the end of the process it is not waited for:
+    what it does may be cut off anywhere."""
+
+    def __init__(self, action: Callable[[], Any], interval: float) -> None:
+        super().__init__(daemon=True)
+        self._action, self._interval, self._end = action, interval, threading.Event()
+
+    def run(self) -> None:
+        """See the class."""
+        while not self._end.is_set():
             try:
-                await asyncio.to_thread(action)
+                self._action()
             except StorageError as error:
                 logger.warning("%s", error)
-            await asyncio.sleep(interval)
+            except Exception:
+                logger.exception("this will be tried again")
+            self._end.wait(self._interval)
+
+    def stop(self) -> None:
+        """Do nothing more; what is being done gets a moment to end."""
+        self._end.set()
+        self.join(GRACE_SECONDS)
 
 
 def credentials(listen: Listen) -> grpc.ServerCredentials:
@@ -140,7 +154,3 @@ def credentials(listen: Listen) -> grpc.ServerCredentials:
     chain = read_limited(listen.tls.certificate, MAX_PEM_BYTES, "certificate")
     authority = read_limited(listen.tls.client_authority, MAX_PEM_BYTES, "CA certificate")
     return grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=True)
-
-
-def _name(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -71,7 +71,8 @@ def submit(work: Work) -> Result:
     place, checkpoint, digest = work.checkpoint()
     owner, _ = ensure_commitment(work, checkpoint, digest)
     with closing(connect(settings)) as client:
-        policy = published_policy(client, work.job.payload["policy"])
+        with work.progress.stage("ask for the policy"):
+            policy = published_policy(client, work.job.payload["policy"])
         with work.progress.stage("register"):
             registered = client.register_commitment(owner.path, place.name)
             if registered.name != f"commitments/{owner.commitment.id.hex()}":

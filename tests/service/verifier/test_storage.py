@@ -57,7 +57,7 @@ def in_parallel(action: Callable[[int], object], count: int) -> list[object]:
 
 
 def test_jobs_are_worked_on_once_and_in_order(store: Database) -> None:
-    queue = JobQueue(store)
+    queue = JobQueue(store)  # its leases outlast the test on a busy machine
     submitted = [queue.submit("acme", str(number), "work", {"number": number}).id for number in range(12)]
     claimed = in_parallel(lambda number: [queue.claim(f"w{number}", KINDS) for _ in range(3)], 4)
     ids = [job.id for batch in claimed for job in batch if isinstance(job, Job)]  # type: ignore[attr-defined]
