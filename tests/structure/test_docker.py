@@ -15,6 +15,8 @@ import click
 import pytest
 import yaml
 
+from prover.service.settings import ProverSettings
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
@@ -166,8 +168,6 @@ def test_the_provers_image_keeps_its_kernels_in_a_volume() -> None:
 def test_the_commands_of_an_image_are_ours(path: Path) -> None:
     start = last(path, "ENTRYPOINT").command + last(path, "CMD").command
     check = last(path, "HEALTHCHECK").command
-    if path.stem == "prover":
-        pytest.importorskip("prover.service.commands", reason="this version has no daemon")
     for words in (start, check):
         if words[0] in PROGRAMS:
             require_command(words)
@@ -252,8 +252,7 @@ def test_the_provers_configuration_names_what_is_mounted() -> None:
 
 
 def test_the_provers_configuration_is_one() -> None:
-    daemon = pytest.importorskip("prover.service.settings", reason="this version has no daemon")
-    settings = daemon.ProverSettings.read(DOCKER / "prover.toml")
+    settings = ProverSettings.read(DOCKER / "prover.toml")
     check = last(DOCKER / "prover.Dockerfile", "HEALTHCHECK").text
     assert f"'{settings.socket_path}'" in check
 
