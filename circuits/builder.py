@@ -19,12 +19,13 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from circuits.checkpoint.base import quote
 from circuits.errors import StatementError
 from circuits.graph import RANGE_KEY, VERSION_KEY, WEIGHT_RANGE, Graph, Reader
 from circuits.graph_functions import DOMAIN, TABLE, function_bodies, opset_imports
-from circuits.graph_nodes import operands_first
+from circuits.graph_nodes import Node, operands_first
 from circuits.intervals import analyse
-from circuits.program import Shape, rounded_high
+from circuits.program import Shape, Stored, rounded_high
 
 IR_VERSION = 8
 
@@ -38,7 +39,7 @@ class Tensor:
     boolean: bool
 
 
-Operand = Tensor | int | npt.NDArray[np.int64] | npt.NDArray[np.bool_]
+Operand = Tensor | int | Stored | npt.NDArray[np.bool_]
 """Integers and arrays become constants."""
 
 
@@ -51,8 +52,7 @@ class GraphBuilder:
         self._nodes: list[onnx.NodeProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
-        self._constants: dict[tuple[Shape, bool, bytes], Tensor] = {}
-        self._initialisers: list[TensorProto] = []
+        self._constants: dict[Node, Tensor] = {}
         self._ranges: dict[str, tuple[int, int]] = {}
 
     # Inputs
@@ -69,21 +69,23 @@ class GraphBuilder:
         """The prover's integers, each shown to lie in [low, rounded_high(low, high)], which is what the graph says."""
         return self._input(f"advice/{name}", shape, low, rounded_high(low, high))
 
-    def constant(self, value: int | Sequence[int] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
+    def constant(self, value: int | Sequence[int] | Stored | npt.NDArray[np.bool_]) -> Tensor:
         """Public integers or booleans."""
         array = np.asarray(value)
-        if array.dtype != np.bool_:
-            if array.size and array.dtype != np.int64:
+        if array.dtype != np.bool_ and not np.issubdtype(array.dtype, np.signedinteger):
+            if array.size:
                 raise StatementError(f"a constant holds int64 or bool, not {array.dtype}")
             array = array.astype(np.int64)
-        key = (array.shape, array.dtype == np.bool_, array.tobytes())
-        if key not in self._constants:
-            name = f"constant_{len(self._initialisers)}"
-            proto = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
-            node = self._reader.constant(proto)
-            self._initialisers.append(proto)
-            self._constants[key] = Tensor(name, node.shape, node.boolean)
-        return self._constants[key]
+        name = f"constant_{len(self._constants)}"
+        node = self._reader.table.constant(array, f"constant {quote(name)}", boolean=array.dtype == np.bool_)
+        if node not in self._constants:
+            self._reader.bind(name, node)
+            self._constants[node] = Tensor(name, node.shape, node.boolean)
+        return self._constants[node]
+
+    def identity(self, size: int) -> Tensor:
+        """The size x size identity matrix; as a constant it would be stored and hashed cell by cell."""
+        return self._call("EyeLike", self.expand(0, (size, size)))
 
     def _input(self, name: str, shape: Shape, low: int, high: int) -> Tensor:
         known = self._reader.values.get(name)
@@ -272,7 +274,11 @@ class GraphBuilder:
 
     def build(self) -> tuple[onnx.ModelProto, dict[str, tuple[int, int]]]:
         """The ONNX model, and the range of every input."""
-        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, self._initialisers)
+        initialisers = [
+            numpy_helper.from_array(node.stored.astype(np.bool_ if node.boolean else np.int64), constant.name)
+            for node, constant in self._constants.items()
+        ]
+        graph = helper.make_graph(self._nodes, self._name, self._inputs, self._outputs, initialisers)
         used = {node.op_type for node in self._nodes if node.domain == DOMAIN}
         functions = [body for name, body in function_bodies().items() if name in used]
         model = helper.make_model(graph, opset_imports=opset_imports(), ir_version=IR_VERSION, functions=functions)
@@ -281,5 +287,6 @@ class GraphBuilder:
         return model, dict(self._ranges)
 
     def graph(self) -> Graph:
-        """The statement graph."""
-        return Graph.from_onnx(*self.build())
+        """The statement graph: what `Graph.from_onnx` reads from the model, without making one."""
+        outputs = {value.name: self._reader.output(value) for value in self._outputs}
+        return Graph.from_outputs(self._name, self._version, outputs)

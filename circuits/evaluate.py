@@ -21,6 +21,7 @@ from circuits.program import (
     Einsum,
     Expanded,
     Histogram,
+    Identity,
     Indexed,
     Integers,
     Permuted,
@@ -113,7 +114,9 @@ class Evaluation:
             case Advice():
                 return self._advice(value)
             case Constant(array=array):
-                return array
+                return array.astype(np.int64, copy=False)
+            case Identity(shape=shape):
+                return np.eye(shape[0], dtype=np.int64)
             case Published():
                 return self._known[self._published[value]]
         return _derived(value, [self._known[source] for source in sources_of(value)])

@@ -21,7 +21,7 @@ from circuits.checkpoint.strict_json import dumps
 from circuits.errors import StatementError
 from circuits.graph_call import Call
 from circuits.graph_functions import DOMAIN, DOMAIN_VERSION, OPSET, TABLE, function_bodies
-from circuits.graph_nodes import Node, NodeTable, array_digest, operands_first
+from circuits.graph_nodes import Node, NodeTable, operands_first
 from circuits.graph_operators import OPERATORS, OWN_OPERATORS, constant_from
 from circuits.graph_shapes import SHAPE_OPERATORS
 from circuits.program import Shape, rounded_high
@@ -33,7 +33,7 @@ VERSION_KEY = "weightproof/version"
 RANGE_KEY = "weightproof/range/"
 """Metadata of a model: the version of its check, and "low high" for every input."""
 
-FORMAT = "weightproof/graph/v1"
+FORMAT = "weightproof/graph/v2"
 MAX_NODES = 2**16
 WEIGHT_RANGE = (-32_768, 32_767)
 _INPUT = re.compile(r"(?:w[1-9]?/|hist[1-9]?/(?=(?:0|[1-9][0-9]{0,9})$)|advice/).+", re.DOTALL)
@@ -122,7 +122,7 @@ class Graph:
                 [str(value) for value in node.numbers],
                 [list(labels) for labels in node.labels],
                 node.name,
-                "" if node.array is None else array_digest(node.array),
+                node.digest,
             ]
             for node in self.nodes
         ]
@@ -155,11 +155,11 @@ class Reader:
         if kind == "advice" and rounded_high(low, high) != high:
             shown = rounded_high(low, high)
             raise StatementError(f"input {quote(name)}: lookups show [{low}, {shown}], not [{low}, {high}]; use that")
-        return self._bind(name, self.table.make("input", (), shape, quote(name), numbers=(low, high), name=name))
+        return self.bind(name, self.table.make("input", (), shape, quote(name), numbers=(low, high), name=name))
 
     def constant(self, proto: TensorProto) -> Node:
         """An initialiser."""
-        return self._bind(proto.name, constant_from(proto, self.table, f"constant {quote(proto.name)}"))
+        return self.bind(proto.name, constant_from(proto, self.table, f"constant {quote(proto.name)}"))
 
     def apply(self, proto: onnx.NodeProto) -> Node:
         """One operator."""
@@ -173,7 +173,7 @@ class Reader:
         call = Call(proto, [self._value(name, proto) for name in proto.input], self.table)
         node = read(call)
         call.finish()
-        return self._bind(proto.output[0], node)
+        return self.bind(proto.output[0], node)
 
     def output(self, value: onnx.ValueInfoProto) -> Node:
         """An output, whose declared type must be what the graph computes."""
@@ -191,7 +191,8 @@ class Reader:
             raise StatementError(f"{proto.op_type} {quote(proto.name)}: nothing before it computes {quote(name)}")
         return self.values[name] if name else None
 
-    def _bind(self, name: str, node: Node) -> Node:
+    def bind(self, name: str, node: Node) -> Node:
+        """Name a node of `table`."""
         if not name or name in self.values:
             raise StatementError(f"value {quote(name)} must have a name of its own")
         self.values[name] = node

@@ -6,6 +6,7 @@ What each operator computes from its operands, cell by cell unless said otherwis
 |---|---|---|
 | input | a committed tensor, histogram or certificate | name, numbers = (low, high) |
 | constant | public integers | array |
+| identity | shape (d, d): 1 on the diagonal, 0 elsewhere | |
 | sum | sum_i factor_i * operand_i, all of one shape | numbers = factors |
 | einsum | sum over the labels missing in the output of left * right | labels = (left, right, output) |
 | total | the sum over some axes, which are gone | numbers = axes |
@@ -27,16 +28,18 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from circuits.errors import StatementError
-from circuits.program import Integers, Shape
+from circuits.program import Integers, Shape, Stored
 
 Op = Literal[
     "input",
     "constant",
+    "identity",
     "sum",
     "einsum",
     "total",
@@ -66,6 +69,13 @@ MAX_CELLS = 2**36
 """Cells of one tensor of a graph."""
 MAX_STORED = 2**26
 """Cells of one tensor whose integers the graph itself holds: constants, and results of Slice, Gather and Concat."""
+WIDTHS: tuple[np.dtype[np.signedinteger[Any]], ...] = (
+    np.dtype(np.int8),
+    np.dtype(np.int16),
+    np.dtype(np.int32),
+    np.dtype(np.int64),
+)
+"""What constants are stored in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +90,13 @@ class Node:
     numbers: tuple[int, ...] = ()
     labels: tuple[Labels, ...] = ()
     name: str = ""
-    array: Integers | None = None
+    array: Stored | None = None
+    digest: str = ""
+    """Of the array, see `array_digest`."""
 
     @property
-    def stored(self) -> Integers:
-        """The array of a constant or index node."""
+    def stored(self) -> Stored:
+        """The array of a constant, in the narrowest type that holds it, or of an index node, int64."""
         assert self.array is not None, self.op
         return self.array
 
@@ -106,7 +118,7 @@ class NodeTable:
         numbers: tuple[int, ...] = (),
         labels: tuple[Labels, ...] = (),
         name: str = "",
-        array: Integers | None = None,
+        array: Stored | None = None,
     ) -> Node:
         """The node with these fields.
 
@@ -118,19 +130,24 @@ class NodeTable:
             raise StatementError(f"{label}: shape {shape} has more than {MAX_RANK} axes or {limit} cells; split it")
         if min(shape, default=1) < 1 and (op, shape) != ("constant", (0,)):  # an empty list of axes or sizes
             raise StatementError(f"{label}: shape {shape} is empty; every axis needs at least one cell")
-        digest = None if array is None else array_digest(array)
+        digest = "" if array is None else array_digest(array)
         key = (op, tuple(map(id, operands)), shape, boolean, numbers, labels, name, digest)
         known = self._known.get(key)
         if known is None:
-            known = Node(op, operands, shape, boolean, label, numbers, labels, name, array)
+            known = Node(op, operands, shape, boolean, label, numbers, labels, name, array, digest)
             self._known[key] = known
         return known
 
-    def constant(self, array: Integers, label: str, *, boolean: bool = False) -> Node:
-        """Public integers; booleans as 0 and 1."""
-        array = np.ascontiguousarray(array, dtype=np.int64).reshape(array.shape)
-        array.flags.writeable = False
-        return self.make("constant", (), array.shape, label, boolean=boolean, array=array)
+    def constant(self, array: Stored | npt.NDArray[np.bool_], label: str, *, boolean: bool = False) -> Node:
+        """Public integers; booleans as 0 and 1. The array is not copied if it is read-only and narrow already."""
+        stored = narrowed(array)
+        stored = stored.copy() if stored.flags.writeable and np.may_share_memory(stored, array) else stored
+        stored.flags.writeable = False
+        return self.make("constant", (), array.shape, label, boolean=boolean, array=stored)
+
+    def identity(self, size: int, label: str) -> Node:
+        """The size x size identity matrix."""
+        return self.make("identity", (), (size, size), label)
 
     def reshape(self, node: Node, shape: Shape, label: str) -> Node:
         """The same cells in row-major order."""
@@ -188,9 +205,21 @@ def operands_first(roots: Sequence[Node]) -> tuple[Node, ...]:
     return tuple(order)
 
 
-def array_digest(array: Integers) -> str:
-    """SHA-256, in hex, of the entries: row-major, little-endian, 64 bits."""
-    return hashlib.sha256(np.ascontiguousarray(array, dtype="<i8").reshape(-1).view(np.uint8).data).hexdigest()
+def narrowed(array: Stored | npt.NDArray[np.bool_]) -> Stored:
+    """The same integers, row-major, in the narrowest of the signed types of 8, 16, 32 and 64 bits that holds all."""
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    bits = max(low ^ (low >> 63), high ^ (high >> 63)).bit_length() + 1
+    kind = next(kind for kind in WIDTHS if bits <= 8 * kind.itemsize)
+    return np.ascontiguousarray(array, dtype=kind).reshape(array.shape)
+
+
+def array_digest(array: Stored) -> str:
+    """The width in bytes of the narrowest type that holds all entries, and SHA-256, in hex, of the entries in that
+    type, row-major, little-endian: whatever type they come in, equal integers have equal digests, different ones not.
+    """
+    packed = narrowed(array)
+    packed = packed.astype(packed.dtype.newbyteorder("<"), copy=False)
+    return f"{packed.itemsize}:{hashlib.sha256(packed.reshape(-1).view(np.uint8).data).hexdigest()}"
 
 
 def broadcast(shapes: list[Shape], label: str) -> Shape:

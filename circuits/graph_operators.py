@@ -40,6 +40,17 @@ def _constant(call: Call) -> Node:
     return constant_from(call.tensor("value"), call.table, call.label)
 
 
+def _eye_like(call: Call) -> Node:
+    """The identity matrix of the operand's shape, whatever its values are."""
+    call.count(1)
+    (node,) = call.integers(0)
+    if len(node.shape) != 2 or node.shape[0] != node.shape[1]:
+        raise call.refuse(f"the operand must be a square matrix, not of shape {node.shape}")
+    if call.integer("k", 0) or call.integer("dtype", TensorProto.INT64) != TensorProto.INT64:
+        raise call.refuse("only the main diagonal (k = 0) of an int64 matrix is supported")
+    return call.table.identity(node.shape[0], call.label)
+
+
 def _sum(factors: tuple[int, ...]) -> Callable[[Call], Node]:
     def read(call: Call) -> Node:
         call.count(len(factors))
@@ -243,6 +254,7 @@ def _histogram(call: Call) -> Node:
 
 OPERATORS: dict[str, Callable[[Call], Node]] = {
     "Constant": _constant,
+    "EyeLike": _eye_like,
     "Add": _sum((1, 1)),
     "Sub": _sum((1, -1)),
     "Neg": _sum((-1,)),

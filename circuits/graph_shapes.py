@@ -111,10 +111,10 @@ def _gather(call: Call) -> Node:
     (axis,) = call.axes([call.integer("axis", 0)], len(node.shape))
     if chosen.op != "constant":
         raise call.refuse("the indices must be a constant (an initialiser)")
-    size = node.shape[axis]
-    if (chosen.stored < -size).any() or (chosen.stored >= size).any():
+    size, places = node.shape[axis], chosen.stored.astype(np.int64)
+    if (places < -size).any() or (places >= size).any():
         raise call.refuse(f"an index is outside [-{size}, {size})")
-    return _index(call, (node,), np.take(_positions(call, node.shape), chosen.stored % size, axis=axis))
+    return _index(call, (node,), np.take(_positions(call, node.shape), places % size, axis=axis))
 
 
 def _index(call: Call, sources: tuple[Node, ...], index: Integers) -> Node:

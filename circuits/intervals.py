@@ -15,7 +15,7 @@ import numpy as np
 
 from circuits.errors import StatementError
 from circuits.graph_nodes import Labels, Node
-from circuits.program import Integers
+from circuits.program import Stored
 
 LIMIT = 2**62
 """Every value v has |v| < LIMIT: then identities modulo p are identities of integers."""
@@ -86,6 +86,8 @@ def _interval(node: Node, operands: list[Interval]) -> Interval:
             return Interval(low, high, total)
         case "constant":
             return Interval(int(node.stored.min()), int(node.stored.max())) if node.stored.size else Interval(0, 0)
+        case "identity":
+            return Interval(int(node.shape == (1, 1)), 1)
         case "sum":
             return _weighted_sum(node, operands)
         case "einsum":
@@ -197,9 +199,15 @@ def _einsum(node: Node, left: Interval, right: Interval) -> Interval:
         (two, two_labels, left, one_labels),
         (one, one_labels, right, two_labels),
     ):
+        if array.op == "identity" and not set(labels) <= set(output):
+            # of each row that is summed over one cell is 1
+            own = count // array.shape[0]
+            ends = own * other.low, own * other.high
+            bounds.append((*ends, min(ends[0], 0), max(ends[1], 0)))
         if array.op != "constant":
             continue
-        bounds.append(_constant_entries(array.stored, labels, other, output, sizes))
+        if array.stored.size > 1:  # one entry: the corners say as much
+            bounds.append(_constant_entries(array.stored, labels, other, output, sizes))
         if other.mass is not None and other.low >= 0:
             copies = math.prod(size for label, size in sizes.items() if label not in other_labels + output)
             scaled = _functional(array.stored, copies, other.mass)
@@ -212,7 +220,7 @@ def _einsum(node: Node, left: Interval, right: Interval) -> Interval:
     return Interval(low, high, mass)
 
 
-def _functional(array: Integers, copies: int, mass: Mass) -> Mass:
+def _functional(array: Stored, copies: int, mass: Mass) -> Mass:
     """Sums of m_t c_t over non-negative m with this mass, each term `copies` times."""
     smallest, largest = int(array.min()) * copies, int(array.max()) * copies
     low = smallest * (mass.low if smallest > 0 else mass.high)
@@ -225,7 +233,7 @@ def _subset(mass: Mass) -> Mass:
 
 
 def _constant_entries(
-    array: Integers, labels: Labels, other: Interval, output: Labels, sizes: dict[int, int]
+    array: Stored, labels: Labels, other: Interval, output: Labels, sizes: dict[int, int]
 ) -> tuple[int, int, int, int]:
     """Bounds of sum_i c_i x_i and of its partial sums for constant c, entry by entry: with P and N the sums of the
     positive and the negative entries, the largest over all cells is max (P high + N low)."""
@@ -234,10 +242,11 @@ def _constant_entries(
     copies = math.prod(size for label, size in sizes.items() if label not in labels + output)
     largest = max(abs(int(array.min())), abs(int(array.max())))
     # Exact whatever the size: Python integers where 64 bits might not do.
-    exact = np.atleast_1d(array)
-    exact = exact if largest * own * max(other.magnitude, 1) * 2 < 2**63 else exact.astype(object)
-    positive = np.maximum(exact, 0).sum(axis=axes)
-    negative = np.minimum(exact, 0).sum(axis=axes)
+    exact = np.atleast_1d(array).astype(np.int64 if largest * own < 2**63 else object)
+    positive = np.asarray(np.maximum(exact, 0).sum(axis=axes))
+    negative = np.asarray(exact.sum(axis=axes) - positive)
+    if largest * own * max(other.magnitude, 1) * 2 >= 2**63:
+        positive, negative = positive.astype(object), negative.astype(object)
     ends = (other.low, other.high)
     partial = (min(other.low, 0), max(other.high, 0))
     high, most = (int(np.max(positive * b + negative * a)) * copies for a, b in (ends, partial))

@@ -30,7 +30,7 @@ from circuits.lowering_values import (
     summed,
     weighted_sum,
 )
-from circuits.program import Advice, Expanded, Histogram, Program, Published, Value, Weight
+from circuits.program import Advice, Expanded, Histogram, Identity, Program, Published, Value, Weight
 
 
 def lower(graphs: Sequence[Graph]) -> Program:
@@ -168,6 +168,8 @@ class _Lowering:
                 return self._input(node)
             case "constant":
                 return constant(node.stored)
+            case "identity":
+                return self._atoms.setdefault(f"identity/{node.shape[0]}", Identity(node.shape, low, high))
             case "sum":
                 return weighted_sum(node.shape, list(zip(node.numbers, operands, strict=True)), low, high)
             case "einsum":

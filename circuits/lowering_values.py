@@ -16,6 +16,7 @@ from circuits.program import (
     Permuted,
     Shape,
     Squeezed,
+    Stored,
     Sum,
     Summed,
     Value,
@@ -24,7 +25,7 @@ from circuits.program import (
 Part = tuple[int, Value]
 
 
-def constant(array: Integers) -> Constant:
+def constant(array: Stored) -> Constant:
     """Public integers."""
     return Constant(array.shape, int(array.min()), int(array.max()), array)
 

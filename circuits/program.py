@@ -13,12 +13,15 @@ analysis of the graph has shown it), so a zero modulo p is a zero.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Shape = tuple[int, ...]
 Integers = npt.NDArray[np.int64]
+Stored = npt.NDArray[np.signedinteger[Any]]
+"""Public integers in any signed type that holds them: arithmetic on them starts with a conversion to int64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,12 @@ class Advice(Value):
 class Constant(Value):
     """Atom: public integers."""
 
-    array: Integers
+    array: Stored
+
+
+@dataclass(frozen=True, eq=False)
+class Identity(Value):
+    """Atom, shape (d, d): 1 on the diagonal, 0 elsewhere. Never written out: d may be large."""
 
 
 @dataclass(frozen=True, eq=False)

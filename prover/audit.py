@@ -210,8 +210,9 @@ def audit_model(
 
     `cache`: certificates of earlier audits; a new object, for these models alone.
     """
-    opened = [audited, *(bases or {}).values()]
-    given = Bases({name: base.model.commitment for name, base in (bases or {}).items()}, public or {})
+    bases = bases or {}
+    given = Bases({name: base.model.commitment for name, base in bases.items()}, public or {})
+    opened = [audited, *(bases[name] for name in given.committed)]
     commitment = audited.model.commitment
     draft = Audit(policy, commitment, (), given)
     open_transcript(draft, nonce)

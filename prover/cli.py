@@ -19,7 +19,17 @@ from prover.progress import Progress
 from prover.service.commands import jobs, serve, submit
 from verifier.argument.commitment import Commitment
 from verifier.argument.derive import describe
-from verifier.console import REJECTED, BaseModelType, NamedPath, base_file_option, command, emit, parse_nonce, stop
+from verifier.console import (
+    REJECTED,
+    BaseModelType,
+    NamedPath,
+    base_file_option,
+    command,
+    distinct_names,
+    emit,
+    parse_nonce,
+    stop,
+)
 from verifier.decision import COMMITMENT_FILE, BaseFiles, measure_context
 
 PATH = click.Path(path_type=Path)
@@ -85,7 +95,13 @@ def open_model(folder: Path, model: Path, device: str, progress: Progress) -> Op
 @main.command(name="measure")
 @click.argument("model", type=PATH)
 @click.option("--policy", "policy_file", type=PATH, required=True)
-@click.option("--base", type=NamedPath(), multiple=True, help="A base model that will be committed: NAME=MODEL.")
+@click.option(
+    "--base",
+    type=NamedPath(),
+    multiple=True,
+    callback=distinct_names,
+    help="A base model that will be committed: NAME=MODEL.",
+)
 @base_file_option
 @device_option
 @json_option
@@ -126,7 +142,13 @@ def measure_command(
 @click.option("--model", type=PATH, required=True, help="The checkpoint that was committed.")
 @click.option("--policy", "policy_file", type=PATH, required=True)
 @click.option("--out", type=PATH, required=True, help="The bundle to write.")
-@click.option("--base", type=BaseModelType(), multiple=True, help="A committed base model: NAME=DIR=MODEL.")
+@click.option(
+    "--base",
+    type=BaseModelType(),
+    multiple=True,
+    callback=distinct_names,
+    help="A committed base model: NAME=DIR=MODEL.",
+)
 @base_file_option
 @click.option("--nonce", help="The verifier's nonce in hex; a random one without it (freshness is then not shown).")
 @device_option

@@ -19,6 +19,36 @@ from verifier.argument.statement import MAX_NONCE_BYTES, MAX_PROOF_BYTES
 MAGIC = b"weightproof/bundle/v1\n"
 MAX_DISCLOSED = 1 << 20
 MAX_BUNDLE_BYTES = MAX_PROOF_BYTES + 8 * MAX_DISCLOSED + 4096
+MAX_HEADER_BYTES = len(MAGIC) + 64 + 2 + MAX_NONCE_BYTES
+
+
+@dataclass(frozen=True)
+class BundleHeader:
+    """What a bundle claims to be about: the ids of commitment and policy, 32 bytes each, and the nonce."""
+
+    commitment: bytes
+    policy: bytes
+    nonce: bytes
+
+    @staticmethod
+    def from_bytes(data: bytes) -> BundleHeader:
+        """Parse the start of a bundle; MAX_HEADER_BYTES are enough. Raises FormatError."""
+        if not data.startswith(MAGIC):
+            raise FormatError("this file is not a proof bundle; make one with `weightproof-prover audit`")
+        nonce = len(MAGIC) + 66
+        if len(data) < nonce:
+            raise FormatError("the bundle is truncated; transfer it again")
+        (length,) = struct.unpack("<H", data[nonce - 2 : nonce])
+        if length > MAX_NONCE_BYTES:
+            raise FormatError("the bundle's nonce is too long")
+        if len(data) < nonce + length:
+            raise FormatError("the bundle is truncated; transfer it again")
+        return BundleHeader(data[nonce - 66 : nonce - 34], data[nonce - 34 : nonce - 2], data[nonce : nonce + length])
+
+    @property
+    def length(self) -> int:
+        """Bytes that it takes."""
+        return len(MAGIC) + 66 + len(self.nonce)
 
 
 @dataclass(frozen=True)
@@ -47,9 +77,8 @@ class Bundle:
     @staticmethod
     def from_bytes(data: bytes) -> Bundle:
         """Raises FormatError if the bytes are no bundle."""
-        if not data.startswith(MAGIC):
-            raise FormatError("this file is not a proof bundle; make one with `weightproof-prover audit`")
-        offset = len(MAGIC)
+        header = BundleHeader.from_bytes(data[:MAX_HEADER_BYTES])
+        offset = header.length
 
         def take(size: int) -> bytes:
             nonlocal offset
@@ -59,16 +88,11 @@ class Bundle:
             offset += size
             return piece
 
-        commitment, policy = take(32), take(32)
-        (length,) = struct.unpack("<H", take(2))
-        if length > MAX_NONCE_BYTES:
-            raise FormatError("the bundle's nonce is too long")
-        nonce = take(length)
         (count,) = struct.unpack("<I", take(4))
         if count > MAX_DISCLOSED:
             raise FormatError("the bundle announces too many disclosed integers")
         disclosed = struct.unpack(f"<{count}q", take(8 * count))
-        return Bundle(commitment, policy, nonce, disclosed, data[offset:])
+        return Bundle(header.commitment, header.policy, header.nonce, disclosed, data[offset:])
 
     @staticmethod
     def read(path: Path) -> Bundle:

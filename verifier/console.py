@@ -95,7 +95,20 @@ class BaseModelType(NamedPath):
     parts = 3
 
 
-base_option = click.option("--base", type=NamedPath(), multiple=True, help="A base commitment: NAME=DIR.")
+def distinct_names(
+    ctx: click.Context, param: click.Parameter, value: tuple[tuple[Any, ...], ...]
+) -> tuple[tuple[Any, ...], ...]:
+    """A callback for options of named paths: no name twice. Raises click.BadParameter."""
+    names = [name for name, *_ in value]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise click.BadParameter(f"{twice!r} is given twice; every base model has a name of its own", ctx, param)
+    return value
+
+
+base_option = click.option(
+    "--base", type=NamedPath(), multiple=True, callback=distinct_names, help="A base commitment: NAME=DIR."
+)
 base_file_option = click.option(
     "--base-file",
     type=click.Path(path_type=Path),

@@ -98,7 +98,7 @@ class Pair:
         w = g.weight(self.tensor.name, self.tensor.matrix_shape)
         w = g.mul(w, own) if own > 1 else w
         if self.public is not None:
-            return g.sub(w, self.public.astype(np.int64) * other)
+            return g.sub(w, self.public.astype(np.int64) * other if other > 1 else self.public)
         w0 = g.weight(self.base.name, self.base.matrix_shape, commitment=self.commitment)
         return g.sub(w, g.mul(w0, other) if other > 1 else w0)
 
@@ -213,8 +213,9 @@ def public_base(checkpoint: Checkpoint, audited: Manifest) -> tuple[Manifest, Ma
     }
     manifest = Manifest.from_checkpoint(checkpoint, scales)
     entries = {tensor.name: tensor for tensor in manifest.tensors}
-    integers = {
-        source.name: quantise(source.load(), entries[source.name].scale).reshape(entries[source.name].matrix_shape)
-        for source in floats
-    }
+    integers = {}
+    for source in floats:
+        matrix = quantise(source.load(), entries[source.name].scale).astype(np.int16)
+        integers[source.name] = matrix.reshape(entries[source.name].matrix_shape)
+        integers[source.name].flags.writeable = False
     return manifest, integers

@@ -19,7 +19,6 @@ from fractions import Fraction
 from math import floor
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from circuits.builder import GraphBuilder, Tensor
@@ -127,7 +126,7 @@ class ChangeBudget(Check):
         g = GraphBuilder("change-budget-spectral", self.version)
         d = pair.difference(g)
         gram = g.einsum("ik,jk->ij" if rows <= columns else "ki,kj->ij", d, d)
-        identity = np.eye(size, dtype=np.int64) * (bound - sizes.slack)
+        identity = g.mul(g.identity(size), bound - sizes.slack)
         assert_positive(g, g.sub(identity, gram), sizes, "change")
         spec = SpectralSpec(pair, bound, sizes)
         return Instance(label(group), "sigma_1(W - W0)", "<=", self.at_most, g.graph(), spec)

@@ -24,7 +24,6 @@ from fractions import Fraction
 from math import ceil
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from circuits.builder import GraphBuilder, Tensor
@@ -146,7 +145,7 @@ class NoAblatedDirection(Check):
         kappa = ceil(Fraction(129, 127) * (1 + 1 / u))
         needed = ceil(Fraction(129, 128) * (1 + u) * threshold * 2**unit_log)
         g = GraphBuilder("no-ablated-direction", self.version)
-        eye = np.eye(size, dtype=np.int64)
+        identity = g.identity(size)
         total: Tensor | None = None
         scales, magnitude = [], needed
         for number, (tensor, axis) in enumerate(writers):
@@ -154,12 +153,12 @@ class NoAblatedDirection(Check):
             scales.append(rounded_high(1, top))
             scale = g.advice(f"scale/{number}", (), 1, scales[-1])
             normalise(g, scale, tensor, number, unit_log)
-            part = g.mul(g.sub(gram(g, tensor, axis), eye * (kappa * tensor.entries)), scale)
+            part = g.mul(g.sub(gram(g, tensor, axis), g.mul(identity, kappa * tensor.entries)), scale)
             magnitude += scales[-1] * (gram_magnitude(tensor.entries // size) + kappa * tensor.entries)
             total = part if total is None else g.add(total, part)
         assert total is not None
         sizes = plan(size, (129 * len(writers)) << (unit_log - 7), 2 * magnitude)
-        assert_positive(g, g.sub(total, eye * (needed + sizes.slack)), sizes, "writers")
+        assert_positive(g, g.sub(total, g.mul(identity, needed + sizes.slack)), sizes, "writers")
         spec = AblationSpec(tuple(writers), unit_log, kappa, needed, tuple(scales), sizes)
         return Instance(label, "lambda_min(sum W W^T / |W|_F^2)", ">=", self.at_least, g.graph(), spec)
 

@@ -20,7 +20,6 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from circuits.builder import GraphBuilder, Tensor
@@ -119,7 +118,7 @@ class NoSingleDirectionEdit(Check):
             total = part if total is None else g.add(total, part)
         assert total is not None
         sizes = plan(size, bound, 2 * sum_magnitude)
-        identity = np.eye(size, dtype=np.int64) * (bound - sizes.slack)
+        identity = g.mul(g.identity(size), bound - sizes.slack)
         assert_positive(g, g.sub(identity, total), sizes, "changes")
         spec = EditSpec(tuple(chosen), unit_log, bound, tuple(floors), tuple(scales), sizes)
         label = f"changes of {len(chosen)} tensors"

@@ -10,7 +10,6 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from circuits.builder import GraphBuilder
@@ -67,6 +66,6 @@ class SmallestSingularValue(Check):
         )
         sizes = plan(size, largest, gram_magnitude(inner) + 2 * bound + largest)
         g = GraphBuilder("smallest-singular-value", self.version)
-        identity = np.eye(size, dtype=np.int64) * (bound + sizes.slack)
+        identity = g.mul(g.identity(size), bound + sizes.slack)
         assert_positive(g, g.sub(gram(g, tensor), identity), sizes, "lower")
         return Instance(tensor.name, "sigma_min(W)", ">=", self.at_least, g.graph(), SmallestSpec(tensor, bound, sizes))

@@ -12,7 +12,6 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from circuits.builder import GraphBuilder, Tensor
@@ -87,7 +86,7 @@ class SpectralNorm(Check):
         if sizes.slack * 2 > bound:
             raise StatementError(f"spectral-norm of {tensor.name}: at_most {limit} is too small to certify; raise it")
         g = GraphBuilder("spectral-norm-upper", self.version)
-        identity = np.eye(size, dtype=np.int64) * (bound - sizes.slack)
+        identity = g.mul(g.identity(size), bound - sizes.slack)
         assert_positive(g, g.sub(identity, gram(g, tensor)), sizes, "upper")
         return Instance(tensor.name, "sigma_1(W)", "<=", limit, g.graph(), UpperSpec(tensor, bound, sizes))
 

@@ -13,7 +13,6 @@ from fractions import Fraction
 from math import ceil
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from circuits.builder import GraphBuilder
@@ -68,7 +67,7 @@ class StableRank(Check):
         g = GraphBuilder("stable-rank", self.version)
         w = g.weight(tensor.name, tensor.matrix_shape)
         diagonal = g.sub(g.mul(g.einsum("ij,ij->", w, w), DENOMINATOR), DENOMINATOR * offset + sizes.slack)
-        x = g.sub(g.mul(diagonal, np.eye(size, dtype=np.int64)), g.mul(gram(g, tensor), factor))
+        x = g.sub(g.mul(diagonal, g.identity(size)), g.mul(gram(g, tensor), factor))
         assert_positive(g, x, sizes, "rank")
         spec = StableRankSpec(tensor, factor, offset, sizes)
         return Instance(tensor.name, "|W|_F^2 / sigma_1(W)^2", ">=", self.at_least, g.graph(), spec)

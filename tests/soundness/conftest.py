@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from prover.argument.oracle import OracleData
+from tests.support.base_models import World
 from tests.support.cheating import Cheater, accepts, forge
 from tests.support.toy import MICRO, SOLID, TINY, Integers, Toy, commit, squares, weights, witness
 from verifier.argument.parameters import Parameters
@@ -63,3 +64,9 @@ def tiny() -> Honest:
 def solid() -> Honest:
     """32 bits: what fails here fails."""
     return honest(SOLID, 2048)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A model and three that it may be compared with, committed."""
+    return World(tmp_path_factory.mktemp("world"))

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from circuits.program import Advice, Constant, Einsum, Indexed, Program, Published, Sum, Value, Weight
-from prover.argument.program import ProgramData, ProverWave
+from prover.argument.program import ProverWave
 from tests.support.cheating import Cheater, CheatingWorkers, accepts, forge, rejects
 from tests.support.model import Integers, Model, build
-from tests.support.toy import KERNELS
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Engine
 from verifier.argument.errors import FinalRelationError, MerkleError, ProofFormatError
@@ -149,8 +148,7 @@ def run(claimed: Facts, engine: type[Cheater] = Cheater, cells: Integers | None 
     def evaluate(value: Value) -> Integers:
         return true.code.arrays[id(value)]
 
-    made = type("Prover", (engine,), {"program": property(lambda _: ProgramData(KERNELS, evaluate), lambda *_: None)})
-    return true, forge(true, [model().data], advice(true.code.slack, slack), made).proof
+    return true, forge(true, [model().data], advice(true.code.slack, slack), engine, program=evaluate).proof
 
 
 def test_a_true_program() -> None:
@@ -311,8 +309,7 @@ def test_another_program_under_the_same_bytes() -> None:
     def evaluate(value: Value) -> Integers:
         return weaker.code.arrays[id(value)]
 
-    made = type("Prover", (Cheater,), {"program": property(lambda _: ProgramData(KERNELS, evaluate), lambda *_: None)})
-    proof = forge(weaker, [model().data], {}, made).proof
+    proof = forge(weaker, [model().data], {}, program=evaluate).proof
     accepts(weaker, proof)
     with pytest.raises((MerkleError, ProofFormatError)):
         accepts(claimed, proof)

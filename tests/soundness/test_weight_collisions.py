@@ -7,24 +7,32 @@ An early draft fell to this: its mutated proofs were all rejected.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, cast
 from unittest import mock
 
+import numpy as np
 import pytest
 
+from circuits.builder import GraphBuilder
 from prover.argument.oracle import OracleData
 from tests.support.cheating import coins, forge
+from tests.support.graphs import KERNELS, Case
+from tests.support.lies import Lie
 from tests.support.statements import Grouped, Pair
 from tests.support.toy import MICRO, NONCE, Toy, commit, squares, weights, witness
 from verifier.argument import opening, quadratic
 from verifier.argument.engine import Claim, VerifyingEngine
-from verifier.argument.field import ZERO, K, Words
+from verifier.argument.field import ONE, ZERO, K, Words
+from verifier.argument.program import script
+from verifier.argument.program.script import ProgramScript
+from verifier.argument.program.waves import Wave
 from verifier.argument.statement import Statement, verify
 
 Relation = tuple[str, int]
-Case = Callable[[], tuple[Statement, list[OracleData], dict[str, Any]]]
+ToyCase = Callable[[], tuple[Statement, list[OracleData], dict[str, Any]]]
 SEEDS = (b"first coins", b"other coins")
 
 
@@ -43,6 +51,8 @@ def moved(relation: Relation | None, found: dict[str, int], residual: list[K]) -
         quadratic.close_quadratics, opening.batch_constraints, opening.open_level_zero, opening.weighted_rows,
     )  # fmt: skip
     clear, state = VerifyingEngine.clear, {"clear": 0, "level": 0}
+    powers, settle, run = cast(Any, script).powers, ProgramScript._settle, Wave.run
+    drawn: list[K] = []  # those of the zero conditions, then of each wave in its turn
 
     def close_quadratics(engine: Any) -> None:
         relations = engine.relations
@@ -81,6 +91,24 @@ def moved(relation: Relation | None, found: dict[str, int], residual: list[K]) -
     def check_last_vector(functional: Any, vector: Words, claim: K, spots: Words, points: Words) -> None:
         residual.append(functional.apply(vector, (vector.shape[1] - 1).bit_length()) - claim)
 
+    def program_powers(base: K, count: int) -> list[K]:
+        drawn[:] = powers(base, count)
+        return list(drawn)
+
+    def settle_zeros(self: Any, combination: Any, value: Any) -> None:
+        if self._engine.checks and "zero" not in found:
+            found["zero"] = len(drawn)
+            value = value + (drawn[number] if kind == "zero" else ZERO)
+        settle(self, combination, value)
+
+    def run_wave(self: Any, total: Any, worker: Any) -> Any:
+        if self._engine.checks:
+            first = found.get("request", 0)
+            found["request"] = first + len(drawn)
+            if kind == "request" and first <= number < first + len(drawn):
+                total = total + drawn[number - first]
+        return run(self, total, worker)
+
     with ExitStack() as stack:
         for name, function in (
             ("close_quadratics", close_quadratics),
@@ -91,6 +119,9 @@ def moved(relation: Relation | None, found: dict[str, int], residual: list[K]) -
         ):
             stack.enter_context(mock.patch.object(opening, name, function))
         stack.enter_context(mock.patch.object(VerifyingEngine, "clear", count_clear))
+        stack.enter_context(mock.patch.object(script, "powers", program_powers))
+        stack.enter_context(mock.patch.object(ProgramScript, "_settle", settle_zeros))
+        stack.enter_context(mock.patch.object(Wave, "run", run_wave))
         yield
 
 
@@ -103,13 +134,14 @@ def weight(statement: Statement, proof: bytes, seed: bytes, relation: Relation |
 
 
 def collisions(
-    statement: Statement, data: list[OracleData], advice: dict[str, Any], kinds: str = "all"
+    statement: Statement, data: Sequence[OracleData], advice: dict[str, Any], kinds: str = "all", **prover: Any
 ) -> tuple[list[Relation], list[Any]]:
-    """(relations without weight, pairs of relations with proportional weights), over all pairs of those kinds."""
+    """(relations without weight, pairs of relations with proportional weights), over all pairs of those kinds. `prover`
+    is for `forge`."""
     proofs = []
     for seed in SEEDS:
         with coins(seed):
-            proofs.append(forge(statement, data, advice).proof)
+            proofs.append(forge(statement, data, advice, **prover).proof)
     residual, found = weight(statement, proofs[0], SEEDS[0], None)
     assert residual == ZERO
     levels = len(statement.parameters.levels)
@@ -154,11 +186,60 @@ def tiny_case() -> tuple[Statement, list[OracleData], dict[str, Any]]:
     return Toy(commitment, squares(values)), [data], witness(values)
 
 
+@cache
+def program() -> Lie:
+    """The truth about products of two commitments, a gather, a fresh histogram, and bounds on what depends on them: all
+    kinds of batches that a program has, in waves of two depths."""
+    random = np.random.default_rng(1)
+    inputs = {name: random.integers(-99, 99, (3, 5)) for name in ("w/a", "w1/a")}
+    g = GraphBuilder("program", 1)
+    a, base = g.weight("a", (3, 5)), g.weight("a", (3, 5), commitment=1)
+    gram = g.einsum("ij,kj->ik", a, base)
+    g.disclose("gram", gram)
+    g.disclose("picked", g.gather(a, np.array([2, 0, 0]), 1))
+    g.disclose("statistic", g.matmul(g.histogram_of(base), np.arange(1 << 16)))
+    g.disclose("abs", g.reduce_sum(g.abs(gram)))
+    g.assert_true("bound", g.less_or_equal(g.einsum("ij,ij->i", a, a), 1 << 20))
+    return Lie(Case.of(g.graph(), inputs))
+
+
+def program_collisions(kinds: str) -> tuple[list[Relation], list[Any]]:
+    true = program()
+    values = true.values.__getitem__
+    return collisions(true.claim, true.case.data, true.witness, kinds, program=values, kernels=KERNELS)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    ["zero, request, folded, claim", pytest.param("all", marks=pytest.mark.slow)],
+)
+def test_no_two_relations_of_a_program_share_a_weight(kinds: str) -> None:
+    """Group 25: its zero conditions, and the evaluations that each wave of sumchecks proves together, beside the
+    relations that every proof has. The sum of the zero conditions is one claim, and the first condition has weight 1 in
+    it: these two are one relation, moved twice."""
+    silent, pairs = program_collisions(kinds)
+    assert not silent
+    ((claim, first),) = pairs
+    assert (claim[0], first) == ("claim", ("zero", 0))
+
+
+def test_a_shared_weight_of_a_program_is_found() -> None:
+    """Group 25: zero conditions and evaluations of a wave that are batched with weights 1, c, c, ..."""
+
+    def shared(base: K, count: int) -> list[K]:
+        return [ONE, *[base] * (count - 1)]
+
+    with mock.patch.object(script, "powers", shared):
+        silent, pairs = program_collisions("zero, request")
+    assert not silent
+    assert {kind for pair in pairs for kind, _ in pair} == {"zero", "request"}
+
+
 @pytest.mark.parametrize(
     ("case", "kinds"),
     [(pair_case, "all"), (tiny_case, "folded, claim, quadratic, spot 0, spot 1")],
 )
-def test_no_two_relations_share_a_weight(case: Case, kinds: str) -> None:
+def test_no_two_relations_share_a_weight(case: ToyCase, kinds: str) -> None:
     """Group 25: pairs of constraints, quadratics, claims, the folded claim, spot claims of all levels, mu and the other
     messages in clear."""
     silent, pairs = collisions(*case(), kinds)
@@ -168,7 +249,7 @@ def test_no_two_relations_share_a_weight(case: Case, kinds: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [histogram_case, tiny_case])
-def test_no_two_relations_of_any_kind_share_a_weight(case: Case) -> None:
+def test_no_two_relations_of_any_kind_share_a_weight(case: ToyCase) -> None:
     """Group 25: all kinds, larger statements."""
     silent, pairs = collisions(*case())
     assert not silent

@@ -15,9 +15,12 @@ from unittest import mock
 
 import pytest
 
+from circuits.program import Integers, Value
 from prover.argument.engine import ProvingEngine
+from prover.argument.kernels.interface import Kernels
 from prover.argument.opening import ProverOpening
 from prover.argument.oracle import OracleData
+from prover.argument.program import ProgramData
 from prover.argument.randomness import Stream, fresh_seed
 from prover.argument.workers import ProverWorkers
 from tests.support.toy import KERNELS, NONCE
@@ -135,19 +138,25 @@ def forge(
     script: Callable[[Any], None] | None = None,
     stream: Stream | None = None,
     transcript: Transcript | None = None,
+    program: Callable[[Value], Integers] | None = None,
+    kernels: Kernels | None = None,
 ) -> Cheater:
-    """Run a prover that stops at nothing. `script` replaces the statement's own: the prover argues something else."""
+    """Run a prover that stops at nothing. `script` replaces the statement's own: the prover argues something else.
+    `program` gives the cells of the values of a program, true or not. The data must come from the same kernels."""
+    kernels = kernels or KERNELS
     prover = engine(
         statement.parameters,
         transcript or open_transcript(statement, nonce),
         oracles(statement),
         dry_run(statement).pads,
-        KERNELS,
+        kernels,
         data,
         advice,
         stream or Stream(fresh_seed(), b"cheating"),
         check=False,
     )
+    if program is not None:
+        prover.program = ProgramData(kernels, program)
     (script or statement.script)(prover)
     finish(prover)
     return prover

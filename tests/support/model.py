@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from circuits.layout import Layout
 from circuits.manifest import Manifest, TensorEntry
+from prover.argument.kernels.interface import Kernels
 from prover.argument.oracle import OracleData, commit_rows
 from prover.argument.randomness import Stream
 from tests.support.toy import KERNELS
@@ -47,7 +48,11 @@ class Model:
         return replace(self, commitment=Commitment(self.commitment.parameters, other, self.commitment.root))
 
 
-def build(tensors: Mapping[str, npt.NDArray[Any]], change: Callable[[Integers, Layout], None] | None = None) -> Model:
+def build(
+    tensors: Mapping[str, npt.NDArray[Any]],
+    change: Callable[[Integers, Layout], None] | None = None,
+    kernels: Kernels = KERNELS,
+) -> Model:
     """Commit to integer tensors with their exact histogram; `change` may bend the cells before they are committed."""
     description = manifest({name: values.shape for name, values in tensors.items()})
     layout = Layout(description)
@@ -60,7 +65,7 @@ def build(tensors: Mapping[str, npt.NDArray[Any]], change: Callable[[Integers, L
     if change is not None:
         change(flat, layout)
     data = commit_rows(
-        KERNELS,
+        kernels,
         LABEL_MODEL,
         flat.astype(np.int32).reshape(-1, SMALL.columns),
         SMALL.hiding,

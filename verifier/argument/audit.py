@@ -30,10 +30,16 @@ class Bases:
     Attributes:
         committed: commitments whose validity this verifier has accepted.
         public: files that the verifier has quantised itself: SHA-256 (hex) -> (manifest, integers by tensor).
+
+    Commitments are numbered 1, 2, ... in the order of their names, so that owner and verifier need not name them in the
+    same order.
     """
 
     committed: Mapping[str, Commitment] = field(default_factory=dict)
     public: Mapping[str, tuple[Manifest, Mapping[str, Matrix]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "committed", dict(sorted(self.committed.items())))
 
     def context(self, commitment: Commitment) -> Context:
         """The public facts of an audit of `commitment`."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from verifier.argument.field import ONE, ZERO, K, Words, eq_table, k_add, k_mul, k_scalar, k_sub
+from verifier.argument.field import ONE, ZERO, K, Words, eq_table, k_add, k_array, k_mul, k_scalar, k_sub
 
 Factor = tuple[K, K]
+CELLS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,15 @@ class Term:
         return Term(self.coefficient, self.factors, self.address + offset)
 
 
+@lru_cache(maxsize=4096)
+def eq_factor(z: K) -> Factor:
+    """(1 - z) + (2z - 1) X; a script evaluates hundreds of tensors at the same challenges."""
+    return (1 - z, 2 * z - 1)
+
+
 def eq_factors(point: Sequence[K]) -> tuple[Factor, ...]:
     """Factors of eq(point, .): (1 - z) + (2z - 1) X."""
-    return tuple((1 - z, 2 * z - 1) for z in point)
+    return tuple(map(eq_factor, point))
 
 
 def selector(point: Sequence[K], index: int) -> K:
@@ -44,6 +52,24 @@ def selector(point: Sequence[K], index: int) -> K:
     for v, z in enumerate(point):
         value = value * (z if index >> v & 1 else 1 - z)
     return value
+
+
+class Selectors:
+    """scale * selector(point[size:], index) for many blocks of 2^size cells, each from that of the block twice as
+    large."""
+
+    def __init__(self, point: Sequence[K], scale: K = ONE) -> None:
+        self._point = point
+        self._known = {(len(point), 0): scale}
+
+    def of(self, size: int, index: int) -> K:
+        """The selector of block `index`, below 2^(len(point) - size)."""
+        known = self._known.get((size, index))
+        if known is None:
+            z = self._point[size]
+            known = self.of(size + 1, index >> 1) * (z if index & 1 else 1 - z)
+            self._known[size, index] = known
+        return known
 
 
 def eq_term(point: Sequence[K], address: int, coefficient: K = ONE) -> Term:
@@ -63,12 +89,13 @@ def dyadic_intervals(start: int, stop: int) -> list[tuple[int, int]]:
     return pieces
 
 
-def interval_terms(point: Sequence[K], start: int, stop: int) -> list[Term]:
-    """sum_{start <= i < stop} eq(point, i) f_i as terms on f; stop <= 2^len(point)."""
-    factors = eq_factors(point)
+def interval_terms(point: Sequence[K], start: int, stop: int, scale: K = ONE, address: int = 0) -> list[Term]:
+    """scale * sum_{start <= i < stop} eq(point, i) f_i as terms on f, whose cell 0 has the given address, a multiple of
+    2^len(point); stop <= 2^len(point)."""
+    factors, selectors = eq_factors(point), Selectors(point, scale)
     return [
-        Term(selector(point[size:], address >> size), factors[:size], address)
-        for address, size in dyadic_intervals(start, stop)
+        Term(selectors.of(size, first >> size), factors[:size], address + first)
+        for first, size in dyadic_intervals(start, stop)
     ]
 
 
@@ -118,6 +145,21 @@ def bind_high(term: Term, columns: int, challenges: Sequence[K]) -> Term:
     return Term(coefficient, term.factors[:columns], term.address & ((1 << columns) - 1))
 
 
+def bind_rows(terms: Sequence[Term], columns: int, challenges: Sequence[K]) -> list[Term]:
+    """`bind_high` of all terms, merged; terms within one row of 2^columns cells share its selector."""
+    selectors: dict[int, K] = {}
+    bound = []
+    for term in terms:
+        if len(term.factors) > columns:
+            bound.append(bind_high(term, columns, challenges))
+            continue
+        row, address = term.address >> columns, term.address & ((1 << columns) - 1)
+        if row not in selectors:
+            selectors[row] = selector(challenges, row)
+        bound.append(Term(term.coefficient * selectors[row], term.factors, address))
+    return merge(bound)
+
+
 def merge(terms: Sequence[Term]) -> list[Term]:
     """Add up terms that differ in their coefficient only."""
     table: dict[tuple[tuple[Factor, ...], int], K] = {}
@@ -128,28 +170,36 @@ def merge(terms: Sequence[Term]) -> list[Term]:
     return [Term(coefficient, factors, address) for (factors, address), coefficient in table.items()]
 
 
-def doubled(table: Words, a: K, b: K) -> Words:
-    """A table times a + b X for one more variable X, the highest."""
-    if 2 * a + b == ONE:  # an eq factor: the two halves add up to the table
-        high = k_mul(table, k_scalar(a + b))
-        return np.concatenate([k_sub(table, high), high], axis=1)
-    low = k_mul(table, k_scalar(a))
-    return np.concatenate([low, k_add(low, k_mul(table, k_scalar(b)))], axis=1)
-
-
 def dense(terms: Sequence[Term], log_size: int) -> Words:
     """The sum of the terms as a vector (3, 2^log_size)."""
     out = np.zeros((3, 1 << log_size), np.uint64)
+    by_size: dict[int, list[Term]] = {}
     for term in terms:
-        table = k_scalar(term.coefficient)
-        for a, b in term.factors:
-            table = doubled(table, a, b)
-        piece = slice(term.address, term.address + table.shape[1])
-        out[:, piece] = k_add(out[:, piece], table)
+        by_size.setdefault(len(term.factors), []).append(term)
+    for size, group in by_size.items():
+        step = max(1, CELLS_AT_ONCE >> size)
+        for start in range(0, len(group), step):
+            part = group[start : start + step]
+            for term, table in zip(part, np.swapaxes(tables(part), 0, 1), strict=True):
+                piece = slice(term.address, term.address + (1 << size))
+                out[:, piece] = k_add(out[:, piece], table)
     return out
 
 
+def tables(terms: Sequence[Term]) -> Words:
+    """Terms of one size, each on its own cells: (3, len(terms), 2^size)."""
+    table = k_array(term.coefficient for term in terms)[:, :, None]
+    for pairs in zip(*(term.factors for term in terms), strict=True):
+        high = k_mul(table, k_array(a + b for a, b in pairs)[:, :, None])
+        if all(2 * a + b == ONE for a, b in pairs):  # eq factors: the two halves add up to the table
+            low = k_sub(table, high)
+        else:
+            low = k_mul(table, k_array(a for a, _ in pairs)[:, :, None])
+        table = np.concatenate([low, high], axis=2)
+    return table
+
+
 __all__ = [
-    "Factor", "Term", "bind_high", "dense", "dyadic_intervals", "eq_factors", "eq_table", "eq_term", "interval_terms",
-    "merge", "prefix_sum", "prefix_sums", "selector",
+    "Factor", "Selectors", "Term", "bind_high", "bind_rows", "dense", "dyadic_intervals", "eq_factors", "eq_table",
+    "eq_term", "interval_terms", "merge", "prefix_sum", "prefix_sums", "selector",
 ]  # fmt: skip

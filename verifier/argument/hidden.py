@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from verifier.argument.field import ZERO, K
+from verifier.argument.field import ONE, ZERO, K
 
 
 class Hidden:
@@ -66,6 +66,27 @@ def weighted_sum(parts: Iterable[tuple[K, Hidden]]) -> Hidden:
         if part.value is not None:
             value = value + part.value * weight
     return Hidden(known, terms, value if complete else None)
+
+
+class Recurrence:
+    """T <- scale * T + sum_i c_i h_i, step after step, as one weighted sum at the end: the terms of T, of which there
+    may be many, are not multiplied at every step."""
+
+    def __init__(self, start: Hidden) -> None:
+        self._start = start
+        self._steps: list[tuple[K, tuple[tuple[K, Hidden], ...]]] = []
+
+    def step(self, scale: K, *parts: tuple[K, Hidden]) -> None:
+        """T <- scale * T + sum of weight * hidden over `parts`."""
+        self._steps.append((scale, parts))
+
+    def total(self) -> Hidden:
+        """T."""
+        later, weighted = ONE, list[tuple[K, Hidden]]()
+        for scale, parts in reversed(self._steps):
+            weighted.extend((later * weight, hidden) for weight, hidden in parts)
+            later = later * scale
+        return weighted_sum([(later, self._start), *reversed(weighted)])
 
 
 NOTHING = Hidden(ZERO, None, ZERO)

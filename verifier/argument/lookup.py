@@ -14,8 +14,8 @@ from circuits.errors import StatementError
 from verifier.argument.engine import Engine, Oracle
 from verifier.argument.errors import UnluckyChallengeError
 from verifier.argument.field import ONE, X2, ZERO, K, k_list, k_sub
-from verifier.argument.forms import Term, eq_factors, interval_terms, prefix_sum, prefix_sums, selector
-from verifier.argument.hidden import NOTHING, Hidden
+from verifier.argument.forms import Selectors, Term, eq_factors, interval_terms, prefix_sum, prefix_sums
+from verifier.argument.hidden import NOTHING, Hidden, Recurrence
 from verifier.argument.workers import CellFractions, PieceFractions, TablePiece
 
 
@@ -44,7 +44,7 @@ def fraction_tree(engine: Engine, depth: int, spec: CellFractions | PieceFractio
     p, q, z = root_p, root_q, list[K]()
     for layer in range(depth):
         lam = engine.challenge()
-        total = p + q * lam
+        running = Recurrence(p + q * lam)
         worker.start(lam, z)
         scale, point = ONE, list[K]()
         for j in range(layer):
@@ -58,13 +58,13 @@ def fraction_tree(engine: Engine, depth: int, spec: CellFractions | PieceFractio
             inverse = z[j].inverse()
             eq = (1 - z[j]) * (1 - r) + z[j] * r
             # h(r) = h0 + r (h1 - h0 - hinf) + r^2 hinf, h1 = (T - (1 - z) h0) / z
-            total = (total * (r * inverse) + h0 * (1 - r - r * (1 - z[j]) * inverse) + h_inf * (r * r - r)) * eq
+            running.step(r * inverse * eq, (eq * (1 - r - r * (1 - z[j]) * inverse), h0), (eq * (r * r - r), h_inf))
             scale = scale * eq
             worker.bind(r)
             point.append(r)
         p0, p1, q0, q1 = (engine.send(value) for value in worker.finals())
         # eq(z, point) (p0 q1 + p1 q0 + lam q0 q1) = T
-        engine.quad([(scale, p0, q1), (scale, p1, q0), (scale * lam, q0, q1)], -total)
+        engine.quad([(scale, p0, q1), (scale, p1, q0), (scale * lam, q0, q1)], -running.total())
         branch = engine.challenge()
         p = p0 * (1 - branch) + p1 * branch
         q = q0 * (1 - branch) + q1 * branch
@@ -118,13 +118,14 @@ def piece_tree(engine: Engine, spec: PieceFractions) -> TreeClaim:
     """
     require_disjoint(spec)
     tree = fraction_tree(engine, spec.depth, spec)
+    selectors = Selectors(tree.point)
     indicator = public = ZERO
     numerators: list[tuple[Oracle, Term]] = []
     denominators: list[tuple[Oracle, Term]] = []
     for piece in spec.pieces:
         log_size = piece.log_size if isinstance(piece, TablePiece) else max(0, piece.size - 1).bit_length()
-        low, high = tree.point[:log_size], tree.point[log_size:]
-        chosen = selector(high, piece.position >> log_size)
+        low = tree.point[:log_size]
+        chosen = selectors.of(log_size, piece.position >> log_size)
         if isinstance(piece, TablePiece):
             engine.counts.lookup_entries += 1 << log_size
             index = sum((z * (1 << v) for v, z in enumerate(low)), ZERO)
@@ -135,10 +136,8 @@ def piece_tree(engine: Engine, spec: PieceFractions) -> TreeClaim:
             weight = chosen * prefix_sum(low, piece.size)
             indicator = indicator + weight
             public = public + weight * (spec.alpha - X2 * piece.identity - 1 - piece.offset)
-            denominators.extend(
-                (piece.oracle, term.moved(piece.address).scaled(chosen * -piece.sign))
-                for term in interval_terms(low, 0, piece.size)
-            )
+            terms = interval_terms(low, 0, piece.size, chosen * -piece.sign, piece.address)
+            denominators.extend((piece.oracle, term) for term in terms)
     settle(engine, numerators, tree.p - indicator)
     settle(engine, denominators, tree.q - (1 + public))
     return tree

@@ -30,7 +30,7 @@ from verifier.argument.field import (
     k_sub,
     powers,
 )  # fmt: skip
-from verifier.argument.forms import Term, bind_high, dense, merge
+from verifier.argument.forms import Term, bind_rows, dense
 from verifier.argument.hidden import Hidden, weighted_sum
 from verifier.argument.quadratic import close_quadratics
 from verifier.argument.sumcheck import next_clear_claim, rounds
@@ -52,7 +52,7 @@ class Functional:
 
     def bind_high(self, columns: int, challenges: Sequence[K]) -> None:
         """Fix the variables from `columns` on; pow(x) = prod_v (1 + (x^(2^v) - 1) X_v)."""
-        self.terms = merge([bind_high(term, columns, challenges) for term in self.terms])
+        self.terms = bind_rows(self.terms, columns, challenges)
         power = self.points
         for _ in range(columns):
             power = f_mul(power, power)
@@ -84,7 +84,7 @@ def finish(engine: Engine) -> None:
     terms, total = batch_claims(engine)
     worker = engine.workers.opening(engine, terms)
     rows, total = rounds(engine, engine.counts.row_variables, total, worker.row_messages, worker.row_bind)
-    folded = merge([bind_high(term, parameters.log_columns, rows) for term in terms])
+    folded = bind_rows(terms, parameters.log_columns, rows)
     beta = engine.challenge()
     if engine.pads_used != engine.pads:
         raise StatementError("the script used another number of pads than its dry run: an error in the script")
@@ -143,7 +143,7 @@ def batch_claims(engine: Engine) -> tuple[list[Term], Hidden]:
     weights = powers(lam, len(claims))
     for claim, weight in zip(claims, weights, strict=True):
         for oracle, term in claim.terms:
-            terms.append(term.scaled(weight).moved(oracle.start_row << shift))
+            terms.append(Term(term.coefficient * weight, term.factors, term.address + (oracle.start_row << shift)))
     return terms, weighted_sum(zip(weights, (claim.value for claim in claims), strict=True))
 
 

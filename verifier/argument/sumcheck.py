@@ -9,16 +9,11 @@ from collections.abc import Callable
 
 from verifier.argument.engine import Engine
 from verifier.argument.field import K
-from verifier.argument.hidden import Hidden
-
-
-def next_claim(total: Hidden, g0: Hidden, g_inf: Hidden, r: K) -> Hidden:
-    """T' = g(r) = g0 + r (T - 2 g0 - ginf) + r^2 ginf."""
-    return total * r + g0 * (1 - 2 * r) + g_inf * (r * r - r)
+from verifier.argument.hidden import Hidden, Recurrence
 
 
 def next_clear_claim(total: K, g0: K, g_inf: K, r: K) -> K:
-    """The same for values in clear."""
+    """T' = g(r) = g0 + r (T - 2 g0 - ginf) + r^2 ginf, for values in clear."""
     return g0 + r * (total - 2 * g0 - g_inf) + r * r * g_inf
 
 
@@ -35,11 +30,13 @@ def rounds(
     *Soundness*: 2/|K| a round. The caller must tie the final claim to committed data.
     """
     point: list[K] = []
+    running = Recurrence(total)
     for _ in range(variables):
         m0, m_inf = messages()
         g0, g_inf = engine.send(m0), engine.send(m_inf)
         r = engine.challenge()
-        total = next_claim(total, g0, g_inf, r)
+        # T' = g(r) = r T + (1 - 2r) g0 + (r^2 - r) ginf
+        running.step(r, (1 - 2 * r, g0), (r * r - r, g_inf))
         bind(r)
         point.append(r)
-    return point, total
+    return point, running.total()

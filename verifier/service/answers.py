@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
 from circuits.errors import WeightproofError
-from verifier.service.errors import UnavailableError
+from verifier.service.errors import StorageError, UnavailableError
 from verifier.service.identity import Identities
 from verifier.service.metrics import CALLS
 from verifier.service.settings import Role
@@ -31,23 +31,20 @@ def answered(*roles: Role) -> Callable[[Method], Any]:
                 try:
                     async for answer in method(self, request, _admit(self, context, roles)):
                         yield answer
-                except _NAMED as error:
-                    await _refuse(name, context, error, outcome)
+                except Exception as error:
+                    await refuse(name, context, error, outcome)
 
         async def call(self: Any, request: Any, context: Any) -> Any:
             with _counted(name) as outcome:
                 try:
                     answer: Awaitable[Any] = method(self, request, _admit(self, context, roles))
                     return await answer
-                except _NAMED as error:
-                    await _refuse(name, context, error, outcome)
+                except Exception as error:
+                    await refuse(name, context, error, outcome)
 
         return wraps(method)(call_stream if inspect.isasyncgenfunction(method) else call)
 
     return decorate
-
-
-_NAMED = (WeightproofError, TimeoutError, MemoryError, OSError)
 
 
 def _admit(servicer: Any, context: Any, roles: tuple[Role, ...]) -> Any:
@@ -71,13 +68,17 @@ def _counted(name: str) -> Iterator[list[str]]:
         CALLS.labels(name, outcome[0]).inc()
 
 
-async def _refuse(name: str, context: Any, error: BaseException, outcome: list[str]) -> NoReturn:
+async def refuse(name: str, context: Any, error: Exception, outcome: list[str] | None = None) -> NoReturn:
     """Abort the call with the error's status. What went wrong inside is logged, not told."""
-    if not isinstance(error, WeightproofError):
+    if isinstance(error, StorageError):
+        logger.error("%s: %s", name, error)
+        error = StorageError("the service's storage failed; nothing was lost, try again later")
+    elif not isinstance(error, WeightproofError):
         logger.error("%s failed", name, exc_info=error)
         error = UnavailableError("the service could not answer; nothing was changed, try again later")
-    outcome[0] = status_code(error).name
+    if outcome is not None:
+        outcome[0] = status_code(error).name
     status = to_status(error)
-    logger.info("%s: %s: %s", name, outcome[0], error)
+    logger.info("%s: %s: %s", name, status.code.name, error)
     await context.abort(status.code, status.details, status.trailing_metadata)
     raise AssertionError

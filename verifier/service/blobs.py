@@ -99,6 +99,11 @@ class BlobStore:
             raise StorageError(f"the stored file {sha256.hex()} is damaged; restore it from a backup")
         return data
 
+    def start(self, sha256: bytes, length: int) -> bytes:
+        """The first bytes of a stored file, at most `length`. Raises StorageError."""
+        with disk(), self.path(sha256).open("rb") as file:
+            return file.read(length)
+
     def put(self, data: bytes) -> bytes:
         """Store a file; its digest. Raises StorageError."""
         sha256 = hashlib.sha256(data).digest()

@@ -28,19 +28,19 @@ def fetch_certificate(client: VerifierClient, name: str, folder: Path) -> list[P
     if audit.verdict != wire.VERDICT_ACCEPTED:
         raise StateError(f"{name} has no certificate: {audit.error or 'it is not decided'} {audit.reason}".rstrip())
     wanted = (
-        (ATTESTATION_FILE, audit.name, artifacts.ARTIFACT_KIND_ATTESTATION),
-        (RECEIPT_FILE, audit.name, artifacts.ARTIFACT_KIND_RECEIPT),
-        (REPORT_FILE, audit.name, artifacts.ARTIFACT_KIND_REPORT),
-        (BUNDLE_FILE, audit.name, artifacts.ARTIFACT_KIND_PROOF_BUNDLE),
-        (COMMITMENT_FILE, audit.commitment, artifacts.ARTIFACT_KIND_COMMITMENT),
-        (VALIDITY_FILE, audit.commitment, artifacts.ARTIFACT_KIND_VALIDITY_PROOF),
+        (ATTESTATION_FILE, artifacts.ARTIFACT_KIND_ATTESTATION),
+        (RECEIPT_FILE, artifacts.ARTIFACT_KIND_RECEIPT),
+        (REPORT_FILE, artifacts.ARTIFACT_KIND_REPORT),
+        (BUNDLE_FILE, artifacts.ARTIFACT_KIND_PROOF_BUNDLE),
+        (COMMITMENT_FILE, artifacts.ARTIFACT_KIND_COMMITMENT),
+        (VALIDITY_FILE, artifacts.ARTIFACT_KIND_VALIDITY_PROOF),
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FormatError(f"cannot make {folder}: {error.strerror}") from None
     _, policy = client.policy(audit.policy)
-    contents = {POLICY_FILE: policy, **{file: client.download(owner, kind) for file, owner, kind in wanted}}
+    contents = {POLICY_FILE: policy, **{file: client.download(audit.name, kind) for file, kind in wanted}}
     with disk():
         for file, content in contents.items():
             write_durably(folder / file, content, 0o644)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_ANSWER_BYTES = 256 << 20
+MAX_DETAIL_BYTES = 1 << 20
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
 
@@ -56,23 +57,54 @@ async def run(module: str, task: Mapping[str, Any], memory: int, seconds: float)
     )
     try:
         async with asyncio.timeout(seconds):
-            output, errors = await process.communicate(json.dumps(task).encode())
+            output, errors = await _converse(process, json.dumps(task).encode())
     except TimeoutError:
         return Answer(None, "time", "")
+    except asyncio.LimitOverrunError as error:
+        return Answer(None, "memory", str(error))
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     detail = errors[-2000:].decode("utf-8", "replace")
-    if process.returncode == 0 and len(output) <= MAX_ANSWER_BYTES:
-        with suppress(ValueError):
+    if process.returncode == 0:
+        with suppress(ValueError, RecursionError):
             value = json.loads(output)
             if isinstance(value, dict):
                 return Answer(value, "", detail)
     if process.returncode == -signal.SIGXCPU:
         return Answer(None, "time", detail)
     return Answer(None, "memory" if process.returncode == MEMORY_STATUS else "crash", detail)
+
+
+async def _converse(process: asyncio.subprocess.Process, task: bytes) -> tuple[bytes, bytes]:
+    """What a child answers, and what it says on stderr. Raises LimitOverrunError if that is too much to hold."""
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    output, errors = (
+        asyncio.ensure_future(_read(stream, limit))
+        for stream, limit in ((process.stdout, MAX_ANSWER_BYTES), (process.stderr, MAX_DETAIL_BYTES))
+    )
+    try:
+        with suppress(BrokenPipeError, ConnectionResetError):
+            process.stdin.write(task)
+            await process.stdin.drain()
+        process.stdin.close()
+        answer = await asyncio.gather(output, errors)
+        await process.wait()
+        return answer[0], answer[1]
+    finally:
+        output.cancel()
+        errors.cancel()
+
+
+async def _read(stream: asyncio.StreamReader, limit: int) -> bytes:
+    data = bytearray()
+    while piece := await stream.read(1 << 16):
+        data += piece
+        if len(data) > limit:
+            raise asyncio.LimitOverrunError("the answer is too long", limit)
+    return bytes(data)
 
 
 MEMORY_STATUS = 77

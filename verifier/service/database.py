@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +10,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from circuits.errors import FormatError
 from verifier.service.errors import StorageError
 
 METADATA = MetaData()
 BUSY_SECONDS = 10.0
-_ATTEMPTS = 5
-_RETRIED = {"40001", "40P01"}
-"""SQLSTATE of transactions that PostgreSQL gives up for another one's sake: serialization failure, deadlock."""
+_ATTEMPTS = 10
+_RETRIED = {"40001", "40P01", "23505"}
+"""SQLSTATE of transactions that PostgreSQL gives up for another one's sake: serialization failure, deadlock, a row that
+the other one inserted first."""
 
 
 def now() -> float:
@@ -60,8 +62,8 @@ class Database:
     def _named(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
-            raise StorageError(f"the database failed: {error.orig}; nothing was changed") from None
+        except SQLAlchemyError as error:
+            raise _failed(error) from None
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -75,11 +77,11 @@ class Database:
             try:
                 with self.engine.begin() as connection:
                     return transaction(connection, *arguments)
-            except DBAPIError as error:
-                if remaining and getattr(error.orig, "sqlstate", None) in _RETRIED:
-                    time.sleep(0.01 * (_ATTEMPTS - remaining))
+            except SQLAlchemyError as error:
+                if remaining and getattr(getattr(error, "orig", None), "sqlstate", None) in _RETRIED:
+                    time.sleep(random.uniform(0.0, 0.01 * (_ATTEMPTS - remaining)))
                     continue
-                raise StorageError(f"the database failed: {error.orig}; nothing was changed") from None
+                raise _failed(error) from None
         raise AssertionError
 
     def require_alive(self) -> None:
@@ -90,6 +92,11 @@ class Database:
     def close(self) -> None:
         """Give the connections back."""
         self.engine.dispose()
+
+
+def _failed(error: SQLAlchemyError) -> StorageError:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return StorageError(f"the database failed: {cause}; nothing was changed")
 
 
 def _prepare_sqlite(engine: Engine) -> None:

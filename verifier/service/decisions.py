@@ -35,11 +35,12 @@ from verifier.service.jobs import Job, JobQueue
 from verifier.service.metrics import DECISION_SECONDS, DECISIONS
 from verifier.service.records import AUDIT_JOB, VALIDITY_JOB, Record, Records
 from verifier.service.settings import VerifierSettings
-from verifier.service.transfer import LIMITS
+from verifier.service.transfer import LIMITS, MAX_REPORT_BYTES
 from weightproof.v1 import artifacts_pb2 as wire
 
 POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 5.0
+IDENTIFY_SECONDS = 60.0
 _WORKER = "verifier.service.worker"
 _PROBLEMS = {
     "time": ("LimitError", "the check took more time than this service gives"),
@@ -74,17 +75,19 @@ class Decisions:
         self._wake = asyncio.Event()
         self._logging = asyncio.Lock()
         self._identifying = asyncio.Semaphore(settings.limits.workers)
+        self._turns: dict[str, asyncio.Lock] = {}
 
     def wake(self) -> None:
         """There may be work."""
         self._wake.set()
 
-    async def identify(self, commitment: Path) -> str:
-        """The id of an uploaded commitment.json, hex. Raises FormatError if it is none."""
+    async def identify(self, owner: str, commitment: Path) -> str:
+        """The id of an uploaded commitment.json, hex; one at a time of each owner. Raises FormatError if it is none."""
         limits = self._settings.limits
-        async with self._identifying:
+        async with self._turns.setdefault(owner, asyncio.Lock()), self._identifying:
             task = {"kind": "identify", "commitment": str(commitment)}
-            answer = await child.run(_WORKER, task, limits.worker_memory, limits.worker_seconds)
+            seconds = min(limits.worker_seconds, IDENTIFY_SECONDS)
+            answer = await child.run(_WORKER, task, limits.worker_memory, seconds)
         if answer.value is None:
             raise FormatError(f"commitment.json cannot be read here: {_PROBLEMS[answer.problem][1]}")
         if answer.value["verdict"] != "accepted":
@@ -128,8 +131,26 @@ class Decisions:
             with suppress(StorageError):
                 forgiven = not isinstance(error, _CrashedError)
                 await asyncio.to_thread(self._queue.release, job, worker, forgiven)
+        except Exception:
+            logger.exception("job %s (%s) failed", job.id, job.kind)
+            await asyncio.sleep(POLL_SECONDS)
+            with suppress(StorageError):
+                await asyncio.to_thread(self._give_up, job, worker)
         finally:
             beat.cancel()
+
+    def _give_up(self, job: Job, worker: str) -> None:
+        """After an error that nobody foresaw: try again, but not for ever."""
+        if job.attempts < CRASHES:
+            self._queue.release(job, worker, forgiven=False)
+            return
+        error, reason = _PROBLEMS["crash"]
+        if job.kind == VALIDITY_JOB:
+            row = self._records.commitment_number(job.payload["number"])
+            self._records.settle_commitment(row.number, row.validity, "INVALID", f"{error}: {reason}")
+        else:
+            self._records.reject(job.payload["audit"], error, reason)
+        self._queue.finish(job, worker, "FAILED", error=error, reason=reason)
 
     async def _beat(self, job: Job, worker: str) -> None:
         while True:
@@ -145,10 +166,10 @@ class Decisions:
             task = {"kind": "validity", "folder": str(self._commitment_folder(folder / "commitment", row))}
             answer = await self._check(task, job)
         if answer["verdict"] == "accepted":
-            await asyncio.to_thread(self._records.settle_commitment, row.number, "VALID", "")
+            await asyncio.to_thread(self._records.settle_commitment, row.number, row.validity, "VALID", "")
         else:
             reason = f"{answer['error']}: {answer['reason']}"
-            await asyncio.to_thread(self._records.settle_commitment, row.number, "INVALID", reason)
+            await asyncio.to_thread(self._records.settle_commitment, row.number, row.validity, "INVALID", reason)
 
     async def _decide(self, job: Job) -> None:
         audit = await asyncio.to_thread(self._records.audit, job.payload["audit"], None)
@@ -168,6 +189,8 @@ class Decisions:
                 await asyncio.to_thread(self._records.reject, audit.id, "FormatError", str(error))
                 DECISIONS.labels("rejected").inc()
                 return
+            if audit.attestation is None:
+                return  # rejected meanwhile, by a worker that had this job before
         async with self._logging:
             await asyncio.to_thread(self._publish, audit)
         DECISIONS.labels("accepted").inc()
@@ -221,13 +244,17 @@ class Decisions:
         return {"verdict": "rejected", "error": error, "reason": reason}
 
     def _sign(self, audit: Record, commitment: Record, answer: dict[str, Any]) -> Record:
+        report = answer["report"]
+        if (report["commitment"], report["policy"]["digest"]) != (audit.commitment, audit.policy):
+            raise StorageError("the stored files are not those of this audit; restore them from a backup")
         moment = datetime.now(UTC)
         signing = self._settings.signing
-        proved = moment if audit.proved is None else datetime.fromtimestamp(audit.proved, UTC)
+        # the owner's word, as far as it can be: the nonce was not there before
+        proved = datetime.fromtimestamp(max(audit.created, audit.proved or 0.0), UTC)
         dates = Dates(min(proved, moment), moment, moment + timedelta(days=signing.valid_days))
         envelopes = attest_report(
-            answer["report"],
-            Subject(commitment.title, answer["model"]),
+            report,
+            Subject(f"{commitment.title} ({audit.owner})", answer["model"]),  # the name is the owner's word
             self._key,
             Issuer(role="regulator", id=signing.id),
             dates,
@@ -235,11 +262,18 @@ class Decisions:
                 "commitment.json": commitment.commitment.hex(),
                 "validity.proof": commitment.validity.hex(),
                 "bundle": audit.bundle.hex(),
+                **{
+                    f"base {name}: commitment.json": self._records.commitment(base, audit.owner).commitment.hex()
+                    for name, base in json.loads(audit.bases).items()
+                },
             },
         )
-        report = self._blobs.put(strict_json.dumps(answer["report"]))
-        attestation = self._blobs.put(bundle_bytes(envelopes))
-        return self._records.sign_audit(audit.id, report, attestation, self._log.size)
+        content, attestation = strict_json.dumps(report), bundle_bytes(envelopes)
+        if len(content) > MAX_REPORT_BYTES or len(attestation) > LIMITS[wire.ARTIFACT_KIND_ATTESTATION]:
+            raise FormatError(f"the report of this audit has more than {MAX_REPORT_BYTES} bytes: fewer, larger tensors")
+        return self._records.sign_audit(
+            audit.id, self._blobs.put(content), self._blobs.put(attestation), self._log.size
+        )
 
     def _publish(self, audit: Record) -> None:
         """Append the attestation to the log, unless a crash came after that, and give the verdict."""

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Float,
+    Index,
     Integer,
     Row,
     String,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     case,
+    func,
     select,
     update,
 )
@@ -52,17 +54,20 @@ JOBS = Table(
     Column("leased_until", Float),
     Column("created", Float, nullable=False),
     Column("updated", Float, nullable=False),
+    Column("started", Float, nullable=False, default=0.0),
     Column("cancel", Integer, nullable=False, default=0),
     Column("result", Text),
     Column("error", String(64)),
     Column("reason", Text),
     UniqueConstraint("owner", "request_id"),
+    Index("turns", "owner", "started"),
 )
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it was when it was read. Times are seconds since 1970; `cancel` says that somebody asked to stop it."""
+    """A job as it was when it was read. Times are seconds since 1970, `started` is 0 before the
+    first time; `cancel` says that somebody asked to stop it."""
 
     number: int
     id: str
@@ -78,6 +83,7 @@ class Job:
     leased_until: float | None
     created: float
     updated: float
+    started: float
     cancel: bool
     result: dict[str, Any] | None
     error: str | None
@@ -140,17 +146,24 @@ class JobQueue:
         )
         return _job(connection.execute(query).one())
 
-    def claim(self, worker: str, kinds: Sequence[str]) -> Job | None:
-        """The oldest job that waits, or whose worker was lost, leased to `worker`; None if there is none.
+    @staticmethod
+    def unfinished(connection: Connection, owner: str) -> int:
+        """How many jobs of an owner wait or run."""
+        query = select(func.count()).where(JOBS.c.owner == owner, JOBS.c.state.in_(("QUEUED", "RUNNING")))
+        return int(connection.execute(query).scalar_one())
 
-        A job that lost its worker MAX_ATTEMPTS times fails, with the error "LostWorkerError".
+    def claim(self, worker: str, kinds: Sequence[str]) -> Job | None:
+        """A job that waits, or whose worker was lost, leased to `worker`; None if there is none.
+
+        It is the oldest job of the owner whose last turn is longest ago: nobody waits behind another's queue. A job
+        that lost its worker MAX_ATTEMPTS times fails, with the error "LostWorkerError".
         """
 
         def transaction(connection: Connection) -> Job | None:
             moment = now()
             lost = (JOBS.c.state == "RUNNING") & (JOBS.c.leased_until < moment)
             due = JOBS.c.leased_until.is_(None) | (JOBS.c.leased_until < moment)
-            waiting = (JOBS.c.state == "QUEUED") & due
+            ready = ((JOBS.c.state == "QUEUED") & due) | lost
             connection.execute(
                 update(JOBS).where(lost, JOBS.c.cancel == 1).values(state="CANCELLED", updated=moment, leased_by=None)
             )
@@ -165,8 +178,21 @@ class JobQueue:
                     reason=f"the worker was lost {MAX_ATTEMPTS} times: out of memory, or killed; see its log",
                 )
             )
+            waiting = (
+                select(JOBS.c.owner, func.min(JOBS.c.number).label("number"))
+                .where(JOBS.c.kind.in_(kinds), ready)
+                .group_by(JOBS.c.owner)
+                .subquery()
+            )
+            turns = JOBS.alias()
+            last = (
+                select(func.max(turns.c.started)).where(turns.c.owner == waiting.c.owner).correlate(waiting)
+            ).scalar_subquery()
             row = connection.execute(
-                select(JOBS).where(JOBS.c.kind.in_(kinds), waiting | lost).order_by(JOBS.c.number).limit(1)
+                select(JOBS)
+                .join(waiting, JOBS.c.number == waiting.c.number)
+                .order_by(func.coalesce(last, 0.0), JOBS.c.number)
+                .limit(1)
             ).one_or_none()
             if row is None:
                 return None
@@ -176,6 +202,7 @@ class JobQueue:
                 .values(
                     state="RUNNING",
                     attempts=row.attempts + 1,
+                    started=moment,
                     leased_by=worker,
                     leased_until=moment + self._lease,
                     updated=moment,
@@ -258,7 +285,8 @@ class JobQueue:
         """Queue again whatever runs: for a process that knows that no other works on this queue. How many they were."""
 
         def transaction(connection: Connection) -> int:
-            values = {"state": "QUEUED", "leased_by": None, "leased_until": None, "updated": now()}
+            state = case((JOBS.c.cancel == 1, "CANCELLED"), else_="QUEUED")
+            values = {"state": state, "leased_by": None, "leased_until": None, "updated": now()}
             return int(connection.execute(update(JOBS).where(JOBS.c.state == "RUNNING").values(values)).rowcount)
 
         count: int = self._database.attempt(transaction)

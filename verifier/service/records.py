@@ -180,10 +180,13 @@ class Records:
 
     # commitments
 
-    def register(self, owner: str, identity: str, title: str, commitment: File, validity: File) -> Record:
+    def register(
+        self, owner: str, identity: str, title: str, commitment: File, validity: File, waiting_limit: int
+    ) -> Record:
         """Store a commitment and queue the check of its validity; storing it again changes nothing.
 
-        A commitment that was found invalid is checked again if it comes with another proof.
+        A commitment that was found invalid is checked again if it comes with another proof. Raises BusyError if
+        `waiting_limit` checks of the owner are not done.
         """
 
         def transaction(connection: Connection) -> Record:
@@ -201,8 +204,7 @@ class Records:
             else:
                 return row
             row = connection.execute(query).one()
-            key = f"{row.number}-{validity.sha256.hex()[:32]}"
-            JobQueue.add(connection, "service/validity", key, VALIDITY_JOB, {"number": row.number})
+            self._queue(connection, owner, VALIDITY_JOB, {"number": row.number}, waiting_limit)
             return row
 
         record: Record = self._database.attempt(transaction)
@@ -232,12 +234,13 @@ class Records:
             query = query.where(COMMITMENTS.c.owner == owner)
         return self._page(query, COMMITMENTS, after, limit)
 
-    def settle_commitment(self, number: int, state: CommitmentState, reason: str) -> None:
-        """The outcome of its check."""
+    def settle_commitment(self, number: int, validity: bytes, state: CommitmentState, reason: str) -> None:
+        """The outcome of the check of this proof of validity, unless there is one already."""
+        pending = (COMMITMENTS.c.state == "PENDING") & (COMMITMENTS.c.validity == validity)
         self._change(
             update(COMMITMENTS)
-            .where(COMMITMENTS.c.number == number)
-            .values(state=state, reason=reason[:2000], updated=now())
+            .where(COMMITMENTS.c.number == number, pending)
+            .values(state=state, reason=_plain(reason, 2000), updated=now())
         )
 
     # audits
@@ -320,10 +323,11 @@ class Records:
             query = query.where(AUDITS.c.state == state)
         return self._page(query, AUDITS, after, limit)
 
-    def submit(self, identity: str, owner: str, bundle: File, proved: float) -> Record:
+    def submit(self, identity: str, owner: str, bundle: File, proved: float, waiting_limit: int) -> Record:
         """Use up the nonce of an open audit and queue the check of its proof; the same bundle again changes nothing.
 
-        Raises NotFoundError, StateError (another proof came first, or the time is over).
+        Raises NotFoundError, StateError (another proof came first, or the time is over), BusyError (as many as
+        `waiting_limit` checks of the owner are not done).
         """
 
         def transaction(connection: Connection) -> Record:
@@ -349,14 +353,14 @@ class Records:
                     updated=now(),
                 )
             )
-            JobQueue.add(connection, "service/decide", identity, AUDIT_JOB, {"audit": identity})
+            self._queue(connection, owner, AUDIT_JOB, {"audit": identity}, waiting_limit)
             return connection.execute(query).one()
 
         record: Record = self._database.attempt(transaction)
         return record
 
     def sign_audit(self, identity: str, report: bytes, attestation: bytes, log_from: int) -> Record:
-        """Keep what was signed, once: the attestation that came first stays."""
+        """Keep what was signed, once: the attestation that came first stays, and a rejected audit gets none."""
 
         def transaction(connection: Connection) -> Record:
             connection.execute(
@@ -371,18 +375,27 @@ class Records:
 
     def accept(self, identity: str, receipt: bytes, log_index: int) -> None:
         """The verdict, once attestation and log entry are there."""
-        self._decide(identity, {"verdict": "ACCEPTED", "receipt": receipt, "log_index": log_index})
+        values = {"verdict": "ACCEPTED", "receipt": receipt, "log_index": log_index}
+        self._decide(identity, AUDITS.c.attestation.is_not(None), values)
 
     def reject(self, identity: str, error: str, reason: str) -> None:
-        """The verdict on a proof that failed."""
-        self._decide(identity, {"verdict": "REJECTED", "error": error[:64], "reason": reason[:2000]})
+        """The verdict on a proof that failed; none on one that was attested already."""
+        values = {"verdict": "REJECTED", "error": _plain(error, 64), "reason": _plain(reason, 2000)}
+        self._decide(identity, AUDITS.c.attestation.is_(None), values)
 
-    def _decide(self, identity: str, values: dict[str, Any]) -> None:
+    def _decide(self, identity: str, condition: Any, values: dict[str, Any]) -> None:
         self._change(
             update(AUDITS)
-            .where(AUDITS.c.id == identity, AUDITS.c.state == "VERIFYING")
+            .where(AUDITS.c.id == identity, AUDITS.c.state == "VERIFYING", condition)
             .values(state="DECIDED", updated=now(), **values)
         )
+
+    @staticmethod
+    def _queue(connection: Connection, owner: str, kind: str, payload: dict[str, Any], limit: int) -> None:
+        count = JobQueue.unfinished(connection, owner)
+        if count >= limit:
+            raise BusyError(f"{count} checks of yours are not done; wait until one is")
+        JobQueue.add(connection, owner, secrets.token_hex(16), kind, payload)
 
     @staticmethod
     def _expire(connection: Connection) -> None:
@@ -401,3 +414,8 @@ class Records:
 
     def _change(self, statement: Any) -> None:
         self._database.attempt(lambda connection: connection.execute(statement).rowcount)
+
+
+def _plain(text: str, length: int) -> str:
+    """At most so many printable characters: what a reason quotes from hostile input does no harm to who reads it."""
+    return "".join(character if character.isprintable() else "?" for character in text[:length])

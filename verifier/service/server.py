@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import resource
 import shutil
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import grpc
@@ -24,6 +25,7 @@ from verifier.log.writer import LogWriter
 from verifier.service.blobs import BlobStore, disk
 from verifier.service.database import Database
 from verifier.service.decisions import WORK_PREFIX, Decisions
+from verifier.service.door import Door
 from verifier.service.errors import UnavailableError
 from verifier.service.identity import Identities
 from verifier.service.jobs import JobQueue
@@ -37,6 +39,7 @@ SERVICE = verifier_service_pb2.DESCRIPTOR.services_by_name["VerifierService"].fu
 GRACE_SECONDS = 10.0
 SWEEP_SECONDS = 3600.0
 MAX_PEM_BYTES = 1 << 20
+MAX_FILES = 8192
 # A server answers pings as rarely as every 20 s without closing the connection (keepalive of the client: 30 s).
 _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
@@ -46,6 +49,8 @@ _OPTIONS = (
     ("grpc.max_metadata_size", 16_384),
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 300_000),
 )
 assert max(MAX_CHUNK_BYTES, MAX_POLICY_BYTES) < 4 << 20
 logger = logging.getLogger(__name__)
@@ -57,6 +62,15 @@ def credentials(tls: Tls) -> grpc.ServerCredentials:
     chain = read_limited(tls.certificate, MAX_PEM_BYTES, "certificate")
     authority = read_limited(tls.client_authority, MAX_PEM_BYTES, "CA certificate")
     return grpc.ssl_server_credentials([(key, chain)], authority, require_client_auth=True)
+
+
+def _connections() -> int:
+    """How many connections may be open: half of the files that this process may open, after asking for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, MAX_FILES) if hard != resource.RLIM_INFINITY else MAX_FILES
+    if wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return max(soft, wanted) // 2
 
 
 def digests(files: tuple[Path, ...]) -> dict[str, Path]:
@@ -132,7 +146,9 @@ class VerifierServer:
             waiting = asyncio.create_task(stop.wait())
             await asyncio.wait({work, waiting}, return_when=asyncio.FIRST_COMPLETED)
             logger.info("stopping")
-            await status.enter_graceful_shutdown()
+            with suppress(TimeoutError):  # a watcher that does not read may hold it up
+                async with asyncio.timeout(GRACE_SECONDS):
+                    await status.enter_graceful_shutdown()
             await server.stop(GRACE_SECONDS)
             for task in (sweep, waiting):
                 task.cancel()
@@ -143,7 +159,10 @@ class VerifierServer:
                 work.result()
 
     async def _start(self, status: health.HealthServicer) -> grpc.aio.Server:
-        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=self._settings.limits.calls)
+        limits = self._settings.limits
+        options = (*_OPTIONS, ("grpc.max_allowed_incoming_connections", _connections()))
+        door = Door(self._servicer.identities, limits)
+        server = grpc.aio.server(interceptors=[door], options=options, maximum_concurrent_rpcs=limits.calls)
         verifier_service_pb2_grpc.add_VerifierServiceServicer_to_server(self._servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(status, server)
         reflection.enable_server_reflection(

@@ -19,7 +19,7 @@ from circuits.checkpoint.base import quote
 from circuits.errors import FormatError
 from circuits.policy import Policy
 from verifier.argument.parameters import PROTOCOL_VERSION
-from verifier.bundle import Bundle
+from verifier.bundle import MAX_HEADER_BYTES, BundleHeader
 from verifier.service import messages
 from verifier.service.answers import answered
 from verifier.service.blobs import BlobStore, disk
@@ -112,7 +112,12 @@ class VerifierServicer(stubs.VerifierServiceServicer):
             }
         elif collection == "audits":
             row = self._records.audit(messages.parse_name(name, "audits"), _scope(caller))
-            files = {artifacts.ARTIFACT_KIND_PROOF_BUNDLE: row.bundle}
+            audited = self._records.commitment(row.commitment, row.owner)
+            files = {
+                artifacts.ARTIFACT_KIND_PROOF_BUNDLE: row.bundle,
+                artifacts.ARTIFACT_KIND_COMMITMENT: audited.commitment,
+                artifacts.ARTIFACT_KIND_VALIDITY_PROOF: audited.validity,
+            }
             if row.state == "DECIDED":
                 files |= {
                     artifacts.ARTIFACT_KIND_ATTESTATION: row.attestation,
@@ -169,8 +174,16 @@ class VerifierServicer(stubs.VerifierServiceServicer):
             artifacts.ARTIFACT_KIND_VALIDITY_PROOF,
             _sha256(request.validity_proof),
         )
-        identity = await self._decisions.identify(self._blobs.path(commitment.sha256))
-        row = await asyncio.to_thread(self._records.register, caller.id, identity, request.title, commitment, validity)
+        identity = await self._decisions.identify(caller.id, self._blobs.path(commitment.sha256))
+        row = await asyncio.to_thread(
+            self._records.register,
+            caller.id,
+            identity,
+            request.title,
+            commitment,
+            validity,
+            self._limits.waiting_checks,
+        )
         self._decisions.wake()
         return wire.RegisterCommitmentResponse(commitment=messages.commitment_message(row))
 
@@ -246,8 +259,8 @@ class VerifierServicer(stubs.VerifierServiceServicer):
         if not 0 <= proved <= min(now() + CLOCK_SKEW_SECONDS, MAX_TIME):
             raise FormatError("prove_time is in the future; compare your clock with ours, or leave it out")
         if audit.state == "OPEN":
-            require_about(audit, Bundle.from_bytes(self._blobs.read(file.sha256, LIMITS[kind])))
-        return self._records.submit(identity, caller.id, file, proved)
+            require_about(audit, BundleHeader.from_bytes(self._blobs.start(file.sha256, MAX_HEADER_BYTES)))
+        return self._records.submit(identity, caller.id, file, proved, self._limits.waiting_checks)
 
     @answered()
     async def GetAudit(self, request: wire.GetAuditRequest, caller: Caller) -> wire.GetAuditResponse:
@@ -316,7 +329,7 @@ class VerifierServicer(stubs.VerifierServiceServicer):
             self._watches[caller.id] -= 1
 
 
-def require_about(audit: Record, bundle: Bundle) -> None:
+def require_about(audit: Record, bundle: BundleHeader) -> None:
     """Raises FormatError if a bundle says itself that it is not for this audit; the nonce is then kept."""
     wanted = {"commitment": audit.commitment, "policy": audit.policy, "nonce": audit.nonce.hex()}
     for what, value in wanted.items():

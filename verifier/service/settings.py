@@ -68,6 +68,8 @@ class Limits(Section):
     upload_seconds: float = Field(default=3600.0, gt=0)
     nonce_seconds: float = Field(default=7 * 86400.0, gt=0)
     calls: int = Field(default=256, ge=8)
+    caller_calls: int = Field(default=64, ge=1)
+    waiting_checks: int = Field(default=64, ge=1)
 
 
 class VerifierSettings(Configuration):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from circuits.errors import FormatError
 from verifier.service.blobs import BlobStore, Part
@@ -17,6 +18,8 @@ from verifier.service.settings import Limits
 from verifier.service.transfer import DIGEST_BYTES, LIMITS, MAX_CHUNK_BYTES
 from verifier.service.transfer import UPLOADED as KINDS
 from weightproof.v1 import artifacts_pb2 as wire
+
+Result = TypeVar("Result")
 
 
 class Uploads:
@@ -60,8 +63,7 @@ class Uploads:
                 with self._only(part):
                     await self._take(part, header.offset, messages)
                     file = File(header.digest.sha256, header.digest.size)
-                    await asyncio.to_thread(self._blobs.complete, part)
-                    await asyncio.to_thread(self._records.add_upload, caller.id, header.kind, file)
+                    await _to_the_end(self._keep, caller, header.kind, part, file)
                 return header.digest
 
     async def _take(self, part: Part, offset: int, messages: AsyncIterator[wire.UploadRequest]) -> None:
@@ -72,10 +74,14 @@ class Uploads:
             chunk = message.chunk
             if message.WhichOneof("part") != "chunk" or not 0 < len(chunk) <= MAX_CHUNK_BYTES:
                 raise FormatError(f"after the header come chunks of 1 to {MAX_CHUNK_BYTES} bytes")
-            offset = await asyncio.to_thread(self._blobs.append, part, offset, chunk)
+            offset = await _to_the_end(self._blobs.append, part, offset, chunk)
             UPLOADED.inc(len(chunk))
         if offset != part.size:
             raise FormatError(f"the upload ended after {offset} of {part.size} bytes; go on from there")
+
+    def _keep(self, caller: Caller, kind: int, part: Part, file: File) -> None:
+        self._blobs.complete(part)
+        self._records.add_upload(caller.id, kind, file)
 
     async def _next(self, messages: AsyncIterator[wire.UploadRequest]) -> wire.UploadRequest | None:
         try:
@@ -117,6 +123,17 @@ class Uploads:
             yield
         finally:
             self._busy.discard(part.path)
+
+
+async def _to_the_end(change: Callable[..., Result], *arguments: Any) -> Result:
+    """Make a change in a thread; a call that is cancelled meanwhile ends after it, not during it."""
+    running = asyncio.ensure_future(asyncio.to_thread(change, *arguments))
+    try:
+        return await asyncio.shield(running)
+    finally:
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({running})
 
 
 def require_acceptable(kind: int, digest: wire.Digest) -> None:

@@ -57,7 +57,7 @@ def in_parallel(action: Callable[[int], object], count: int) -> list[object]:
 
 
 def test_jobs_are_worked_on_once_and_in_order(store: Database) -> None:
-    queue = JobQueue(store)  # its leases outlast the test on a busy machine
+    queue = JobQueue(store)
     submitted = [queue.submit("acme", str(number), "work", {"number": number}).id for number in range(12)]
     claimed = in_parallel(lambda number: [queue.claim(f"w{number}", KINDS) for _ in range(3)], 4)
     ids = [job.id for batch in claimed for job in batch if isinstance(job, Job)]  # type: ignore[attr-defined]
@@ -133,10 +133,10 @@ def open_audit(records: Records, request_id: str = "1", lifetime: float = 60.0) 
 def test_a_nonce_is_used_once_whoever_is_faster(records: Records) -> None:
     identity = open_audit(records)
     files = [File(os.urandom(32), 10) for _ in range(6)]
-    outcomes = in_parallel(lambda number: records.submit(identity, "acme", files[number], 0.0), 6)
+    outcomes = in_parallel(lambda number: records.submit(identity, "acme", files[number], 0.0, 9), 6)
     winners = [row for row in outcomes if not isinstance(row, WeightproofError)]
     assert len(winners) == 1 and sum(isinstance(row, StateError) for row in outcomes) == 5
-    assert records.submit(identity, "acme", File(winners[0].bundle, 10), 0.0).state == "VERIFYING"  # type: ignore[attr-defined]
+    assert records.submit(identity, "acme", File(winners[0].bundle, 10), 0.0, 9).state == "VERIFYING"  # type: ignore[attr-defined]
 
 
 def test_nonces_never_repeat_and_open_audits_are_limited(records: Records) -> None:
@@ -151,7 +151,7 @@ def test_an_audit_expires(records: Records) -> None:
     identity = open_audit(records, lifetime=-1.0)
     assert records.audit(identity, "acme").state == "EXPIRED"
     with pytest.raises(StateError, match="expired"):
-        records.submit(identity, "acme", File(b"x" * 32, 1), 0.0)
+        records.submit(identity, "acme", File(b"x" * 32, 1), 0.0, 9)
 
 
 def test_audits_are_their_owners(records: Records) -> None:
@@ -159,13 +159,13 @@ def test_audits_are_their_owners(records: Records) -> None:
     with pytest.raises(NotFoundError):
         records.audit(identity, "rival")
     with pytest.raises(NotFoundError):
-        records.submit(identity, "rival", File(b"x" * 32, 1), 0.0)
+        records.submit(identity, "rival", File(b"x" * 32, 1), 0.0, 9)
     assert records.audit(identity, None).owner == "acme"
 
 
 def test_the_first_signature_and_the_first_verdict_stay(records: Records) -> None:
     identity = open_audit(records)
-    records.submit(identity, "acme", File(b"x" * 32, 1), 0.0)
+    records.submit(identity, "acme", File(b"x" * 32, 1), 0.0, 9)
     first = records.sign_audit(identity, b"r" * 32, b"a" * 32, 0)
     assert records.sign_audit(identity, b"s" * 32, b"b" * 32, 5).attestation == first.attestation
     records.accept(identity, b"t" * 32, 7)
@@ -176,12 +176,12 @@ def test_the_first_signature_and_the_first_verdict_stay(records: Records) -> Non
 
 def test_a_commitment_is_checked_again_only_with_another_proof(records: Records) -> None:
     commitment, bad, good = File(b"c" * 32, 1), File(b"b" * 32, 1), File(b"g" * 32, 1)
-    row = records.register("acme", "e" * 64, "title", commitment, bad)
-    records.settle_commitment(row.number, "INVALID", "because")
-    assert records.register("acme", "e" * 64, "title", commitment, bad).state == "INVALID"
-    assert records.register("acme", "e" * 64, "title", commitment, good).state == "PENDING"
-    records.settle_commitment(row.number, "VALID", "")
-    assert records.register("acme", "e" * 64, "title", commitment, bad).state == "VALID"
+    row = records.register("acme", "e" * 64, "title", commitment, bad, 9)
+    records.settle_commitment(row.number, bad.sha256, "INVALID", "because")
+    assert records.register("acme", "e" * 64, "title", commitment, bad, 9).state == "INVALID"
+    assert records.register("acme", "e" * 64, "title", commitment, good, 9).state == "PENDING"
+    records.settle_commitment(row.number, good.sha256, "VALID", "")
+    assert records.register("acme", "e" * 64, "title", commitment, bad, 9).state == "VALID"
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "nonsense", "sqlite+nothing:///x"])

@@ -103,6 +103,23 @@ class RandomGraph:
         self.inputs[f"advice/{name}"] = self.cells(shape, low, high)
         self.integers.append(self.builder.advice(name, shape, low, high))
 
+    def add_histogram(self) -> None:
+        """A statistic of the histogram of a committed model, or of a fresh one of one of its tensors."""
+        name = self.random.choice([name for name in self.inputs if name.startswith("w")])
+        model, _, tensor = name.partition("/")
+        commitment, shape = int(model[1:] or 0), self.inputs[name].shape
+        if self.random.random() < 0.5:
+            counts = self.builder.histogram_of(self.builder.weight(tensor, (shape[0], shape[1]), commitment))
+        else:
+            cells = np.concatenate([w.ravel() for own, w in self.inputs.items() if own.startswith(f"{model}/")])
+            self.inputs[f"hist{commitment or ''}/0"] = np.bincount(cells + 2**15, minlength=2**16).astype(np.int64)
+            counts = self.builder.histogram(0, cells.size, commitment)
+        values = np.arange(-(2**15), 2**15)
+        public = self.random.choice(
+            [values, values * values, np.maximum(values, 0), (abs(values) > 1).astype(np.int64)]
+        )
+        self.integers.append(self.builder.matmul(counts, public))
+
     def integer(self) -> Tensor:
         return self.random.choice(self.integers)
 
@@ -211,6 +228,15 @@ def _public_matmul(g: RandomGraph) -> Tensor:
     return g.builder.matmul(a, g.cells((*a.shape[-1:], g.random.choice(SIZES)), -100, 100))
 
 
+def _identity(g: RandomGraph) -> Tensor:
+    """Beside, times or on the left of a matrix with as many rows as columns, or alone."""
+    square = [a for a in g.integers if len(a.shape) == 2 and a.shape[0] == a.shape[1]]
+    a = g.random.choice(square) if square else g.builder.constant(g.cells((3, 3), -9, 9))
+    made = g.builder.identity(a.shape[0])
+    combine = g.random.choice([g.builder.sub, g.builder.mul, g.builder.matmul, g.builder.add])
+    return g.random.choice([made, g.builder.mul(made, g.random.randint(-9, 9)), combine(a, made), combine(made, a)])
+
+
 def _transpose(g: RandomGraph) -> Tensor:
     a = g.either()
     return g.builder.transpose(a, g.random.sample(range(len(a.shape)), len(a.shape)))
@@ -280,6 +306,53 @@ OPERATORS: list[Callable[[RandomGraph], Tensor]] = [
     *map(_logic, ("and_", "or_", "equal")),
     *map(_unary, ("neg", "abs", "relu")),
     *map(_reduce, ("reduce_sum", "reduce_max")),
-    *(_einsum, _einsum, _matmul, _scaled, _public_matmul, _floor_div, _where, _not, _cast),
+    *(_einsum, _einsum, _matmul, _scaled, _public_matmul, _identity, _floor_div, _where, _not, _cast),
     *(_transpose, _reshape, _expand, _unsqueeze, _squeeze, _slice, _concat, _gather),
 ]
+
+
+def random_statement(random: Random) -> RandomGraph:
+    """Inputs, operators, everything disclosed, and comparisons asserted that hold, nearly hold or do not."""
+    graph = RandomGraph(random)
+    for _ in range(random.randint(1, 2)):
+        graph.add_weight(random.randint(0, 1))
+    for _ in range(random.randint(0, 2)):
+        graph.add_advice()
+    if random.random() < 0.2:
+        graph.add_histogram()
+    for _ in range(random.randint(1, 12)):
+        graph.step()
+    g = graph.builder
+    # Bounds of 2^61 leave room for the thresholds.
+    graph.integers = [tensor for tensor in graph.integers if max(map(abs, g.bounds(tensor))) < 2**61]
+    for number, tensor in enumerate(graph.integers):
+        g.disclose(f"x{number}", tensor)
+    for number, tensor in enumerate(graph.booleans):
+        g.disclose(f"b{number}", g.cast(tensor, int))
+    known = reference_outputs(g.build()[0], graph.inputs)
+    for number in range(random.randint(0, 3)):
+        g.assert_true(f"a{number}", random_assertion(graph, known))
+    return graph
+
+
+def random_assertion(graph: RandomGraph, known: dict[str, np.ndarray]) -> Tensor:
+    """About a value that is known: tight bounds, off by one in either direction, and combinations."""
+    g, random = graph.builder, graph.random
+    number = random.randrange(len(graph.integers))
+    x, cells = graph.integers[number], known[f"disclose/x{number}"]
+    slack = random.choice([-1, 0, 1])
+    claims: list[Callable[[], Tensor]] = [
+        lambda: g.less_or_equal(x, int(cells.max()) + slack),
+        lambda: g.less(x, int(cells.max()) + 1 + slack),
+        lambda: g.greater(x, cells - 1 - slack),
+        lambda: g.equal(x, cells + (slack if random.random() < 0.3 else 0)),
+        lambda: g.not_(g.equal(x, int(cells.min()) - 1 + slack)),
+        lambda: g.not_(g.cast(g.sub(x, cells), bool)),
+        lambda: random.choice([b for b in graph.booleans if b.shape == x.shape] or [g.greater_or_equal(x, 3)]),
+    ]
+    made = random.choice(claims)()
+    if random.random() < 0.4:
+        other = g.less_or_equal(x, int(cells.max()))
+        both = [g.and_(made, other), g.not_(g.or_(g.not_(made), g.not_(other))), g.or_(g.not_(other), made)]
+        made = random.choice(both)
+    return made

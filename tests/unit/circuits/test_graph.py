@@ -15,8 +15,8 @@ from circuits.builder import GraphBuilder
 from circuits.errors import StatementError
 from circuits.graph import RANGE_KEY, VERSION_KEY, Graph
 from circuits.graph_functions import function_bodies, opset_imports
-from tests.unit.circuits.graph_inputs import reference_outputs, runtime_outputs
-from tests.unit.circuits.test_lowering import random_statement
+from circuits.graph_nodes import WIDTHS, array_digest
+from tests.unit.circuits.graph_inputs import random_statement, reference_outputs, runtime_outputs
 
 
 def model_of(
@@ -71,6 +71,12 @@ REFUSED: dict[str, tuple[onnx.ModelProto, str]] = {
     "einsum sizes": (model_of(NODE("Einsum", ["w/x", "w/x"], ["y"], equation="ij,jk->ik")), "size 3 and 2"),
     "moving indices": (model_of(NODE("Gather", ["w/x", "w/x"], ["y"])), "indices must be a constant"),
     "moving shape": (model_of(NODE("Reshape", ["w/x", "w/x"], ["y"])), "must be a constant"),
+    "an identity that is not square": (model_of(NODE("EyeLike", ["w/x"], ["y"])), "must be a square matrix"),
+    "another diagonal": (model_of(NODE("EyeLike", ["w/x"], ["y"], k=1), shape=(2, 2)), "only the main diagonal"),
+    "a float identity": (
+        model_of(NODE("EyeLike", ["w/x"], ["y"], dtype=TensorProto.FLOAT), shape=(2, 2)),
+        "only the main diagonal (k = 0) of an int64 matrix",
+    ),
     "unknown attribute": (model_of(NODE("Abs", ["w/x"], ["y"], fast=1)), "attribute 'fast' is not supported"),
     "missing attribute": (model_of(NODE("FloorDiv", ["w/x"], ["y"], domain="weightproof")), "divisor is missing"),
     "zero divisor": (model_of(NODE("FloorDiv", ["w/x"], ["y"], domain="weightproof", divisor=0)), "must be positive"),
@@ -181,7 +187,8 @@ def test_canonical_bytes_do_not_depend_on_names(seed: int) -> None:
     model, ranges = first.build()
     assert model.SerializeToString(deterministic=True) == second.build()[0].SerializeToString(deterministic=True)
     canonical = first.graph().canonical()
-    assert canonical == second.graph().canonical() == Graph.from_onnx(renamed(model), ranges).canonical()
+    assert canonical == second.graph().canonical() == Graph.from_onnx(model, ranges).canonical()
+    assert canonical == Graph.from_onnx(renamed(model), ranges).canonical()
 
 
 def test_canonical_bytes_are_pinned() -> None:
@@ -191,7 +198,7 @@ def test_canonical_bytes_are_pinned() -> None:
     g.assert_true("bound", g.less(g.matmul(w, x), 7))
     g.disclose("part", g.floor_div(g.gather(x, [2, 0]), 4))
     digest = hashlib.sha256(g.graph().canonical()).hexdigest()
-    assert digest == "4cc48cb05ab2db9be10efcf519fd732d5b2a5d6231a2e1ce1837f87ac9735e0a"
+    assert digest == "5264bc9792f5338c7b3a4e1cbe09db18a66ae86d8a6144611d871546cf13d353"
 
 
 def different_graphs() -> list[GraphBuilder]:
@@ -221,6 +228,50 @@ def different_graphs() -> list[GraphBuilder]:
 def test_different_graphs_have_different_canonical_bytes() -> None:
     graphs = different_graphs()
     assert len({builder.graph().canonical() for builder in graphs}) == len(graphs)
+
+
+WIDE = [0, 1, -1, 127, 128, -128, -129, 32767, 32768, -32769, 2**31 - 1, 2**31, -(2**31) - 1, 2**62, -(2**63)]
+
+
+@pytest.mark.parametrize("value", WIDE)
+def test_equal_integers_have_one_digest_whatever_type_holds_them(value: int) -> None:
+    """And different ones different digests, also where one is the other cut off to a narrower type."""
+    wide = np.array([value, 5, -3])
+    own = array_digest(wide)
+    held = [wide.astype(kind) for kind in WIDTHS if np.array_equal(wide.astype(kind), wide)]
+    assert held and all(array_digest(array) == own for array in [*held, np.repeat(wide, 2)[::2]])
+    others = [wide + 1, wide[::-1], *(wide.astype(kind) for kind in WIDTHS)]
+    assert all(array_digest(other) != own for other in others if not np.array_equal(other, wide))
+
+
+def test_digests_of_arrays_name_their_width() -> None:
+    assert array_digest(np.array([1, -2])) == "1:" + hashlib.sha256(b"\x01\xfe").hexdigest()
+    assert array_digest(np.array([1, 300])) == "2:" + hashlib.sha256(b"\x01\x00\x2c\x01").hexdigest()
+    assert array_digest(np.array([256 + 1])) != array_digest(np.array([1, 1]))
+
+
+def test_constants_are_not_changed_through_the_array_they_came_from() -> None:
+    g = GraphBuilder("g", 1)
+    array = np.array([1, 2], np.int8)
+    g.disclose("d", g.add(g.constant(array), g.advice("x", (2,), 0, 1)))
+    array[0] = 100
+    (constant,) = [node for node in g.graph().nodes if node.op == "constant" and node.shape == (2,)]
+    assert constant.stored.tolist() == [1, 2] and constant.digest == array_digest(np.array([1, 2]))
+
+
+def test_an_identity_is_described_by_its_size() -> None:
+    """It has no cells to store or to hash, and is not the matrix that its size could be mistaken for."""
+
+    def build(size: int, symbolic: bool) -> Graph:
+        g = GraphBuilder("g", 1)
+        x = g.advice("x", (size, size), 0, 9)
+        g.disclose("d", g.sub(x, g.identity(size) if symbolic else np.eye(size, dtype=np.int64)))
+        return g.graph()
+
+    graphs = [build(size, symbolic) for size in (2, 3) for symbolic in (True, False)]
+    assert len({graph.canonical() for graph in graphs}) == len(graphs)
+    (node,) = [node for node in graphs[0].nodes if node.op == "identity"]
+    assert (node.shape, node.operands, node.array) == ((2, 2), (), None)
 
 
 def test_equal_values_are_one_node() -> None:

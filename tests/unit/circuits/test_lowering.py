@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from random import Random
 
@@ -18,7 +18,7 @@ from circuits.evaluate import Evaluation, Witness, check, disclosed, sources_of
 from circuits.lowering import lower
 from circuits.program import Advice, Einsum, Histogram, Program, Quotient, Sign, Slack, Sum, Value, Weight
 from tests.unit.circuits.graph_inputs import (
-    RandomGraph,
+    random_statement,
     reference_outputs,
     runtime_is_exact,
     runtime_outputs,
@@ -36,51 +36,6 @@ def reachable(program: Program) -> list[Value]:
             found[value] = None
             stack.extend(sources_of(value))
     return list(found)
-
-
-def random_statement(random: Random) -> RandomGraph:
-    """Inputs, operators, everything disclosed, and comparisons asserted that hold, nearly hold or do not."""
-    graph = RandomGraph(random)
-    for _ in range(random.randint(1, 2)):
-        graph.add_weight(random.randint(0, 1))
-    for _ in range(random.randint(0, 2)):
-        graph.add_advice()
-    for _ in range(random.randint(1, 12)):
-        graph.step()
-    g = graph.builder
-    # Bounds of 2^61 leave room for the thresholds.
-    graph.integers = [tensor for tensor in graph.integers if max(map(abs, g.bounds(tensor))) < 2**61]
-    for number, tensor in enumerate(graph.integers):
-        g.disclose(f"x{number}", tensor)
-    for number, tensor in enumerate(graph.booleans):
-        g.disclose(f"b{number}", g.cast(tensor, int))
-    known = reference_outputs(g.build()[0], graph.inputs)
-    for number in range(random.randint(0, 3)):
-        g.assert_true(f"a{number}", random_assertion(graph, known))
-    return graph
-
-
-def random_assertion(graph: RandomGraph, known: dict[str, np.ndarray]) -> Tensor:
-    """About a value that is known: tight bounds, off by one in either direction, and combinations."""
-    g, random = graph.builder, graph.random
-    number = random.randrange(len(graph.integers))
-    x, cells = graph.integers[number], known[f"disclose/x{number}"]
-    slack = random.choice([-1, 0, 1])
-    claims: list[Callable[[], Tensor]] = [
-        lambda: g.less_or_equal(x, int(cells.max()) + slack),
-        lambda: g.less(x, int(cells.max()) + 1 + slack),
-        lambda: g.greater(x, cells - 1 - slack),
-        lambda: g.equal(x, cells + (slack if random.random() < 0.3 else 0)),
-        lambda: g.not_(g.equal(x, int(cells.min()) - 1 + slack)),
-        lambda: g.not_(g.cast(g.sub(x, cells), bool)),
-        lambda: random.choice([b for b in graph.booleans if b.shape == x.shape] or [g.greater_or_equal(x, 3)]),
-    ]
-    made = random.choice(claims)()
-    if random.random() < 0.4:
-        other = g.less_or_equal(x, int(cells.max()))
-        both = [g.and_(made, other), g.not_(g.or_(g.not_(made), g.not_(other))), g.or_(g.not_(other), made)]
-        made = random.choice(both)
-    return made
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))

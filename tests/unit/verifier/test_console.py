@@ -27,7 +27,7 @@ from verifier.argument.errors import (
     SpotCheckError,
     UnluckyChallengeError,
 )
-from verifier.console import command, emit, exit_code, parse_nonce
+from verifier.console import base_option, command, emit, exit_code, parse_nonce
 
 CODES: dict[type[Exception], tuple[int, str]] = {
     VerificationError: (1, "rejected"),
@@ -111,3 +111,18 @@ def test_bad_nonces(text: str) -> None:
 
 def test_no_nonce() -> None:
     assert parse_nonce(None) is None
+
+
+def test_a_base_that_is_named_twice() -> None:
+    """One of the two would be dropped, and which one is nothing to guess at."""
+
+    @click.command()
+    @base_option
+    def run(base: tuple[tuple[str, object], ...]) -> None:
+        click.echo(str([name for name, _ in base]))
+
+    runner = CliRunner()
+    assert runner.invoke(run, ["--base", "a=x", "--base", "b=x"]).output == "['a', 'b']\n"
+    twice = runner.invoke(run, ["--base", "a=x", "--base", "b=y", "--base", "a=z"])
+    assert twice.exit_code == 2
+    assert "'a' is given twice" in twice.output

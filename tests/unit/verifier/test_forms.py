@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from verifier.argument.field import ONE, ZERO, K, P, k_list
 from verifier.argument.forms import (
+    Selectors,
     Term,
     bind_high,
+    bind_rows,
     dense,
     dyadic_intervals,
     eq_factors,
@@ -84,6 +86,19 @@ def test_interval_terms(point: list[K], data: st.DataObject) -> None:
     stop = data.draw(st.integers(start, size))
     expected = [eq(point, i) if start <= i < stop else ZERO for i in range(size)]
     assert total(interval_terms(point, start, stop), size) == expected
+    scale, blocks = data.draw(scalars), data.draw(st.integers(0, 2))
+    elsewhere = interval_terms(point, start, stop, scale, size * blocks)
+    assert total(elsewhere, 3 * size)[size * blocks : size * (blocks + 1)] == [scale * x for x in expected]
+    assert all(size * blocks <= term.address < size * (blocks + 1) for term in elsewhere)
+
+
+@given(points, scalars, st.data())
+def test_selectors_of_blocks(point: list[K], scale: K, data: st.DataObject) -> None:
+    """Asked for in any order, also again."""
+    blocks = [(size, i) for size in range(len(point) + 1) for i in range(1 << (len(point) - size))]
+    selectors = Selectors(point, scale)
+    for size, index in data.draw(st.lists(st.sampled_from(blocks), max_size=8)):
+        assert selectors.of(size, index) == scale * eq(point[size:], index)
 
 
 @given(points)
@@ -106,6 +121,15 @@ def test_bind_high(term: Term, columns: int, challenges: list[K]) -> None:
     ]
     assert total([bound], 1 << columns) == expected
     assert len(bound.factors) <= columns and bound.address < 1 << columns
+
+
+@given(st.lists(terms_below(5), max_size=6), st.integers(0, 5), st.lists(scalars, min_size=5, max_size=5))
+def test_bind_rows(terms: list[Term], columns: int, challenges: list[K]) -> None:
+    """Binding all terms is binding each, and merging what falls together."""
+    point = challenges[: 5 - columns]
+    bound = bind_rows(terms, columns, point)
+    assert total(bound, 1 << columns) == total([bind_high(term, columns, point) for term in terms], 1 << columns)
+    assert len({(term.address, term.factors) for term in bound}) == len(bound)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), scalars), max_size=8), st.lists(scalars, min_size=2, max_size=2))

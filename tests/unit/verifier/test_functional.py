@@ -1,13 +1,16 @@
-"""Functionals on public tensors: the fast and the sparse way give the plain sum."""
+"""Functionals on public tensors: the fast ways give the plain sum."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 
-from verifier.argument.field import ONE, ZERO, K, P, k_list
-from verifier.argument.forms import eq_factors
-from verifier.argument.program.functional import contract, row_products
+from circuits.graph_nodes import WIDTHS
+from circuits.program import Stored
+from verifier.argument.field import ZERO, K, P, k_list
+from verifier.argument.program.functional import Factors, contract, row_products, trace
 from verifier.argument.program.regions import axis_bits, chosen
 
 
@@ -29,17 +32,37 @@ def test_rows_against_a_table(shape: tuple[int, int], limit: int) -> None:
         assert products[row] == expected
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-def test_a_matrix_under_a_functional(sparse: bool) -> None:
-    """contract() is the sum over the cells, for dense matrices and for the identities of certificates."""
-    shape = (70, 90)
+def random_factors(shape: tuple[int, ...]) -> Factors:
+    """A product form in K for every axis."""
     rng = np.random.default_rng(2)
-    matrix = np.eye(*shape, dtype=np.int64) * -5 if sparse else rng.integers(-99, 99, shape)
-    factors = tuple(
-        eq_factors([K(tuple(int(x) for x in rng.integers(0, P, 3, dtype=np.uint64))) for _ in range(axis_bits(size))])
-        for size in shape
-    )
+
+    def element() -> K:
+        return K(tuple(int(x) for x in rng.integers(0, P, 3, dtype=np.uint64)))
+
+    return tuple(tuple((element(), element()) for _ in range(axis_bits(size))) for size in shape)
+
+
+def by_cells(matrix: Stored, factors: Factors) -> K:
+    """The sum over the cells."""
     expected = ZERO
     for i, j in zip(*np.nonzero(matrix), strict=True):
         expected = expected + chosen(factors[0], int(i)) * chosen(factors[1], int(j)) * int(matrix[i, j])
-    assert contract(matrix, factors) == expected != ONE
+    return expected
+
+
+@pytest.mark.parametrize("kind", WIDTHS)
+def test_a_matrix_under_a_functional(kind: np.dtype[Any]) -> None:
+    """contract() is the sum over the cells, in whatever type they are stored."""
+    shape, ends = (70, 90), np.iinfo(kind)
+    low, high = max(ends.min, -(2**61)), min(ends.max, 2**61)
+    matrix = np.random.default_rng(1).integers(low, high, shape).astype(kind)
+    matrix[0, 0], matrix[-1, -1] = low, high
+    factors = random_factors(shape)
+    assert contract(matrix, factors) == by_cells(matrix, factors)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 37, 64, 100])
+def test_the_identity_under_a_functional(size: int) -> None:
+    """trace() is the sum over the diagonal."""
+    rows, columns = random_factors((size, size))
+    assert trace(rows, columns, size) == by_cells(np.eye(size, dtype=np.int64), (rows, columns))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifier.argument.field import ZERO, K, P
-from verifier.argument.hidden import NOTHING, Hidden
+from verifier.argument.hidden import NOTHING, Hidden, Recurrence
 
 scalars = st.tuples(*[st.integers(0, P - 1)] * 3).map(K)
 PADS = [K((i + 1, i * i, 7 * i)) for i in range(4)]
@@ -57,6 +57,20 @@ def test_values_are_carried_along_or_lost(a: Hidden, b: Hidden, scale: K) -> Non
             assert result.value == amount(result)
         else:
             assert result.value is None
+
+
+@given(hiddens(), st.lists(st.tuples(scalars, st.lists(st.tuples(scalars, hiddens()), max_size=3)), max_size=4))
+def test_a_recurrence_is_its_steps(start: Hidden, steps: list[tuple[K, list[tuple[K, Hidden]]]]) -> None:
+    """One weighted sum at the end is what the steps make one by one, the value included."""
+    running, expected = Recurrence(start), start
+    for scale, parts in steps:
+        running.step(scale, *parts)
+        expected = expected * scale
+        for weight, hidden in parts:
+            expected = expected + hidden * weight
+    found = running.total()
+    assert amount(found) == amount(expected)
+    assert found.value == expected.value
 
 
 def test_public_values_have_no_pads() -> None:

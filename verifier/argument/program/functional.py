@@ -8,7 +8,6 @@ claims about committed cells, a public number, and evaluations of bilinear value
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,17 +17,20 @@ from math import prod
 import numpy as np
 
 from circuits.errors import StatementError
+from circuits.graph_nodes import array_digest
 from circuits.program import (
     Advice,
     Constant,
     Einsum,
     Expanded,
     Histogram,
+    Identity,
     Indexed,
     Integers,
     Permuted,
     Published,
     Squeezed,
+    Stored,
     Sum,
     Summed,
     Value,
@@ -36,15 +38,17 @@ from circuits.program import (
 )  # fmt: skip
 from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Oracle
-from verifier.argument.field import HALF, ONE, ZERO, K, Words, f_mul, f_sum, k_mul, k_scale, k_sum, lift
+from verifier.argument.field import HALF, ONE, ZERO, K, Words, f_add, f_mul, f_sum, k_mul, k_scale, k_sum, lift
 from verifier.argument.forms import Factor, Term, dense
 from verifier.argument.program.regions import AdviceRegions, axis_bits, axis_pieces, chosen
 
 Factors = tuple[tuple[Factor, ...], ...]
 ALL_ONES: Factor = (ONE, ZERO)
-SPARSE_SIZE = 4096
 PIECE_BITS = 16
-ROWS_AT_ONCE = 4096
+SMALL = 4096
+FEW_ROWS = 4
+CELLS_AT_ONCE = 1 << 14
+"""Of a matrix of public integers: as floats they stay in the cache, and their products on one thread."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,25 @@ class Request:
 
 @dataclass
 class Combination:
-    """sum of claims on committed cells + a public number + sum of coefficient * requested evaluation."""
+    """sum of claims on committed cells + a public number + sum of coefficient * requested evaluation.
+
+    `constant` says that public tensors took part, whatever they amount to: what is sent may depend on it, and never on
+    the number, which the dry run does not know.
+    """
 
     terms: list[tuple[Oracle, Term]] = field(default_factory=list)
     public: K = ZERO
     requests: dict[Request, K] = field(default_factory=dict)
+    constant: bool = False
+
+    def add_public(self, number: K) -> None:
+        """A public tensor's share."""
+        self.public = self.public + number
+        self.constant = True
 
 
-def interval_sum(factors: Sequence[Factor], size: int) -> K:
+@lru_cache(maxsize=1024)
+def interval_sum(factors: tuple[Factor, ...], size: int) -> K:
     """sum over i < size of prod_v (a_v + b_v bit_v(i)), by dyadic pieces."""
     total = ZERO
     for start, log in axis_pieces(size):
@@ -75,6 +90,15 @@ def interval_sum(factors: Sequence[Factor], size: int) -> K:
     return total
 
 
+def trace(rows: Sequence[Factor], columns: Sequence[Factor], size: int) -> K:
+    """sum over i < size of the two product forms at i: the functional on the identity matrix.
+
+    A bit x takes two values only: (a + b x)(c + d x) = ac + ((a + b)(c + d) - ac) x.
+    """
+    corners = [(a * c, (a + b) * (c + d)) for (a, b), (c, d) in zip(rows, columns, strict=True)]
+    return interval_sum(tuple((low, high - low) for low, high in corners), size)
+
+
 @lru_cache(maxsize=32)
 def axis_table(factors: tuple[Factor, ...], size: int) -> Words:
     """The product form of an axis as a K vector (3, size), read-only."""
@@ -83,41 +107,35 @@ def axis_table(factors: tuple[Factor, ...], size: int) -> Words:
     return table
 
 
-def row_products(matrix: Integers, table: Words) -> Words:
+def row_products(matrix: Stored, table: Words) -> Words:
     """Inner products of every row of integers with a K table (3, columns): K array (3, rows).
 
-    Small integers go through float64 matrix products, exactly: with 16 bits of the table at a time every sum stays
-    below 2^53.
+    They go through float64 matrix products, exactly: with 16 bits of the table at a time, and as many bits of the
+    integers as leave room, every sum stays below 2^53.
     """
     rows, columns = matrix.shape
-    largest = max(int(matrix.max(initial=0)), -int(matrix.min(initial=0)))
-    if matrix.size < SPARSE_SIZE or largest * columns >= 1 << (53 - PIECE_BITS):
+    if rows < FEW_ROWS or matrix.size < SMALL:
         return f_sum(k_scale(table[:, None, :], lift(matrix)))
+    room = 53 - PIECE_BITS - columns.bit_length()
+    if max(int(matrix.max()), -int(matrix.min())) >> room:
+        wide = matrix.astype(np.int64)
+        high, low = (row_products(part, table) for part in (wide >> room, wide & ((1 << room) - 1)))
+        return f_add(f_mul(high, np.full_like(high, 1 << room)), low)
     shifts = np.arange(0, 64, PIECE_BITS, dtype=np.uint64)
     mask = np.uint64((1 << PIECE_BITS) - 1)
-    pieces = ((table[:, :, None] >> shifts) & mask).astype(np.float64)
-    out = np.zeros((3, rows), np.uint64)
-    for start in range(0, rows, ROWS_AT_ONCE):
-        part = matrix[start : start + ROWS_AT_ONCE].astype(np.float64)
-        sums = np.stack([part @ plane for plane in pieces])
-        scaled = f_mul(lift(sums.astype(np.int64)), np.uint64(1) << shifts)
-        out[:, start : start + ROWS_AT_ONCE] = f_sum(scaled)
-    return out
+    pieces = ((table.T[:, :, None] >> shifts) & mask).astype(np.float64).reshape(columns, -1)
+    sums = np.empty((rows, pieces.shape[1]))
+    step = max(1, CELLS_AT_ONCE // columns)
+    for start in range(0, rows, step):
+        np.matmul(matrix[start : start + step].astype(np.float64), pieces, out=sums[start : start + step])
+    scaled = f_mul(lift(sums.astype(np.int64)).reshape(rows, 3, -1), np.uint64(1) << shifts)
+    return f_sum(np.ascontiguousarray(scaled.transpose(1, 0, 2)))
 
 
-def contract(array: Integers, factors: Factors) -> K:
+def contract(array: Stored, factors: Factors) -> K:
     """The functional on public integers, axis by axis from the last."""
     if not array.shape:
         return ONE * int(array)
-    filled = np.nonzero(array) if array.size > SPARSE_SIZE else ()
-    if filled and 8 * filled[0].size < array.size:
-        product = lift(array[filled])
-        weights: Words | None = None
-        for axis, places in enumerate(filled):
-            own = axis_table(factors[axis], array.shape[axis])[:, places]
-            weights = own if weights is None else k_mul(weights, own)
-        assert weights is not None
-        return k_sum(k_scale(weights, product))
     values = row_products(array.reshape(-1, array.shape[-1]), axis_table(factors[-1], array.shape[-1]))
     values = values.reshape(3, *array.shape[:-1])
     for axis in range(array.ndim - 2, -1, -1):
@@ -142,8 +160,8 @@ class Pusher:
         self._regions, self._disclosed = regions, disclosed
         self._rank, self._serial = rank, 0
         self._counting = counting
-        self._digests: dict[int, bytes] = {}
-        self._values: dict[tuple[bytes, tuple[int, ...], Factors], K] = {}
+        self._digests: dict[int, str] = {}
+        self._values: dict[tuple[str, tuple[int, ...], Factors], K] = {}
 
     def push(self, functionals: Sequence[tuple[Value, Factors, K]]) -> Combination:
         """sum of coefficient * (functional on value) over (value, factors, coefficient), as a combination.
@@ -170,11 +188,11 @@ class Pusher:
             self._serial += 1
             heapq.heappush(self._heap, (-self._rank[id(value)], self._serial, key))
 
-    def _public(self, value: Value, array: Integers, factors: Factors) -> K:
+    def _public(self, value: Value, array: Stored, factors: Factors) -> K:
         if self._counting:
             return ONE
         if id(value) not in self._digests:
-            self._digests[id(value)] = hashlib.sha256(np.ascontiguousarray(array).data).digest()
+            self._digests[id(value)] = array_digest(array)
         key = (self._digests[id(value)], array.shape, factors)
         if key not in self._values:
             self._values[key] = contract(array, factors)
@@ -195,9 +213,11 @@ class Pusher:
                 total = total * interval_sum(axis, size)
             into.public = into.public + total
         elif isinstance(value, Constant):
-            into.public = into.public + coefficient * self._public(value, value.array, factors)
+            into.add_public(coefficient * self._public(value, value.array, factors))
+        elif isinstance(value, Identity):
+            into.add_public(coefficient * trace(factors[0], factors[1], value.shape[0]))
         elif isinstance(value, Published):
-            into.public = into.public + coefficient * self._public(value, self._disclosed[value.name], factors)
+            into.add_public(coefficient * self._public(value, self._disclosed[value.name], factors))
         elif isinstance(value, Einsum):
             self._request(Request(value, factors), coefficient, into)
         elif isinstance(value, Indexed):

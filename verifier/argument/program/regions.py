@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
@@ -42,6 +42,12 @@ def axis_pieces(size: int) -> list[tuple[int, int]]:
             pieces.append((start, bit))
             start += 1 << bit
     return pieces
+
+
+@lru_cache(maxsize=1024)
+def block_layout(shape: Shape) -> BlockLayout:
+    """The layout of a shape; a policy has many tensors of few shapes."""
+    return BlockLayout(shape)
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ def limb_values(advice: Advice, array: Integers) -> dict[str, Integers]:
         raise ValueError(
             f"advice {advice.name} leaves [{advice.low}, {advice.high}] or has another shape than {advice.shape}"
         )
-    offset = BlockLayout(advice.shape).flatten(array) - advice.low
+    offset = block_layout(advice.shape).flatten(array) - advice.low
     return {limb.name: (offset >> limb.shift) & (TABLE - 1) for limb in limbs_of(advice)}
 
 
@@ -167,7 +173,7 @@ class AdviceRegions:
         """The functional on x - low, as terms on the limbs."""
         if atom.name in self._counts:
             return [(self._engine.auxiliary, Term(coefficient, tuple(factors[0]), self._counts[atom.name].address))]
-        layout, out = BlockLayout(atom.shape), list[tuple[Oracle, Term]]()
+        layout, out = block_layout(atom.shape), list[tuple[Oracle, Term]]()
         for limb in self._limbs[atom.name]:
             region = self._regions[limb.name]
             terms = layout.terms(factors, coefficient * (1 << limb.shift), region.address)

@@ -13,7 +13,7 @@ from verifier.argument.commitment import Commitment
 from verifier.argument.engine import Engine
 from verifier.argument.field import ONE, ZERO, K, powers
 from verifier.argument.forms import eq_factors
-from verifier.argument.hidden import Hidden
+from verifier.argument.hidden import Hidden, weighted_sum
 from verifier.argument.program.functional import Combination, Factors, Pusher, Request
 from verifier.argument.program.regions import AdviceRegions, axis_bits
 from verifier.argument.program.waves import Item, Side, Wave, items_of
@@ -136,9 +136,8 @@ class ProgramScript:
 
     def _settle(self, combination: Combination, value: Hidden) -> None:
         """combination = value: requests are answered (padded) and queued, the rest is one claim."""
-        rest = value - combination.public
-        for request, coefficient in combination.requests.items():
-            rest = rest - self._answer(request) * coefficient
+        answers = [(-coefficient, self._answer(request)) for request, coefficient in combination.requests.items()]
+        rest = weighted_sum([(ONE, value - combination.public), *answers])
         if combination.terms:
             self._engine.claim(combination.terms, rest)
         else:
@@ -157,37 +156,36 @@ class ProgramScript:
         weights = powers(engine.challenge(), len(requests))
         engine.counts.batched_relations += len(requests)
         items: list[Item] = []
-        total = Hidden.public(ZERO)
         for weight, request in zip(weights, requests, strict=True):
-            total = total + self._known[request] * weight
             items.extend(items_of(request, weight))
+        total = weighted_sum((weight, self._known[request]) for weight, request in zip(weights, requests, strict=True))
         wave = Wave(engine, items)
         worker = engine.workers.wave(items)
         point, total = wave.run(total, worker)
-        quadratic, linear = [], -total
+        quadratic, linear = [], [(-ONE, total)]
         for item, scale in zip(items, wave.scales(point), strict=True):
             left = self._evaluate(item.left, point)
             if item.right is None:
-                linear = linear + left * (scale * (ONE if engine.counting else item.public_at(point)))
+                linear.append((scale * (ONE if engine.counting else item.public_at(point)), left))
                 continue
             right = left if item.right is item.left else self._evaluate(item.right, point)
             if not left.terms:
-                linear = linear + right * (scale * left.known)
+                linear.append((scale * left.known, right))
             elif not right.terms:
-                linear = linear + left * (scale * right.known)
+                linear.append((scale * right.known, left))
             else:
                 quadratic.append((scale, left, right))
         if quadratic:
-            engine.quad(quadratic, linear)
+            engine.quad(quadratic, weighted_sum(linear))
         else:
-            engine.zero(linear)
+            engine.zero(weighted_sum(linear))
 
     def _evaluate(self, side: Side, point: Sequence[K]) -> Hidden:
         """The operand at the point: public, an answered request, or sent, padded, and settled."""
         combination = self._pusher.push([(side.value, side.at(point), ONE)])
         if not combination.terms and not combination.requests:
             return Hidden.public(combination.public)
-        if not combination.terms and len(combination.requests) == 1 and combination.public.is_zero():
+        if not combination.terms and len(combination.requests) == 1 and not combination.constant:
             ((request, coefficient),) = combination.requests.items()
             if coefficient == ONE:
                 return self._answer(request)

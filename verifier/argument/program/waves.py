@@ -20,7 +20,7 @@ from circuits.program import Indexed, Value
 from verifier.argument.engine import Engine
 from verifier.argument.field import ONE, K, Words, k_mul, k_sum
 from verifier.argument.forms import Factor, eq_factors
-from verifier.argument.hidden import Hidden
+from verifier.argument.hidden import Hidden, Recurrence
 from verifier.argument.program.functional import ALL_ONES, Factors, Request, axis_table
 from verifier.argument.program.regions import axis_bits
 from verifier.argument.workers import WaveWorker
@@ -139,7 +139,7 @@ class Wave:
 
     def run(self, total: Hidden, worker: WaveWorker) -> tuple[list[K], Hidden]:
         """The rounds: the point and the claim left at it. *Soundness*: 3/|K| a round."""
-        engine, point = self._engine, list[K]()
+        engine, point, running = self._engine, list[K](), Recurrence(total)
         for v in range(self._variables):
             cubic = self._cubic(v)
             m0, m2, m3 = worker.messages(cubic)
@@ -147,13 +147,11 @@ class Wave:
             c3 = engine.send(m3) if cubic else None
             r = engine.challenge()
             # c1 = T - 2 c0 - c2 - c3; T' = c0 + c1 r + c2 r^2 + c3 r^3
-            total = total * r + c0 * (1 - 2 * r) + c2 * (r * r - r)
-            if c3 is not None:
-                total = total + c3 * (r * r * r - r)
+            running.step(r, (1 - 2 * r, c0), (r * r - r, c2), *([(r * r * r - r, c3)] if c3 is not None else []))
             worker.bind(r)
             point.append(r)
         engine.counts.sumcheck_rounds += self._variables
-        return point, total
+        return point, running.total()
 
     def scales(self, point: Sequence[K]) -> list[K]:
         """What multiplies L(s) R(s) of every item in the claim: coefficient, E(s), and (1 - s_v)^2 for variables
