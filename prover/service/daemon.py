@@ -56,6 +56,7 @@ class Daemon:
         state.sweep()
         self._database = Database(state.database)
         self._queue = JobQueue(self._database, settings.lease)
+        self._queue.recover()  # with the lock nobody else is at work
         self._hooks = Hooks(self._database, self._queue, settings.hooks)
         self._dispatcher = Dispatcher(settings, self._queue, self._lock)
         self._chores: list[tuple[Callable[[], Any], float]] = [(self._hooks.deliver, HOOK_POLL_SECONDS)]

@@ -285,7 +285,8 @@ class JobQueue:
         """Queue again whatever runs: for a process that knows that no other works on this queue. How many they were."""
 
         def transaction(connection: Connection) -> int:
-            values = {"state": "QUEUED", "leased_by": None, "leased_until": None, "updated": now()}
+            state = case((JOBS.c.cancel == 1, "CANCELLED"), else_="QUEUED")
+            values = {"state": state, "leased_by": None, "leased_until": None, "updated": now()}
             return int(connection.execute(update(JOBS).where(JOBS.c.state == "RUNNING").values(values)).rowcount)
 
         count: int = self._database.attempt(transaction)

@@ -47,6 +47,13 @@ def test_a_job_that_was_cancelled_is_not_put_back(queue: JobQueue) -> None:
     assert queue.get(job.id).state == "CANCELLED"
 
 
+def test_a_job_that_was_cancelled_is_not_recovered(queue: JobQueue) -> None:
+    cancelled, other = claimed(queue), claimed(queue, "b")
+    queue.cancel(cancelled.id)
+    queue.recover()
+    assert (queue.get(cancelled.id).state, queue.get(other.id).state) == ("CANCELLED", "QUEUED")
+
+
 def test_progress_tells_stages_and_fractions() -> None:
     told: list[tuple[str, float]] = []
     progress = Progress.observed(lambda stage, fraction: told.append((stage, fraction)))
