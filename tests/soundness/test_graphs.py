@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from circuits.builder import GraphBuilder
-from circuits.errors import StatementError
+from circuits.errors import StatementError, VerificationError
 from circuits.evaluate import check
 from circuits.program import Advice
 from prover.argument.engine import FalseStatementError
 from prover.argument.prove import ProverFaultError
 from tests.support.cheating import accepts, rejects
-from tests.support.graphs import Case, fresh
+from tests.support.graphs import Case, claiming, fresh
 from tests.support.lies import Lie, Numbers
 from tests.unit.circuits.graph_inputs import (
     RandomGraph,
@@ -128,3 +128,19 @@ def test_constants_whose_sum_is_taken_for_zero() -> None:
     case = Case.of(g.graph(), {f"w/{name}": random.integers(-99, 99, (2, 3)) for name in "ab"})
     claim, proof = case.prove()
     accepts(fresh(claim), proof)
+
+
+def test_a_disclosed_value_that_intervals_fix() -> None:
+    """Group 5: nothing is proved of it, so that only the interval itself, of one value, keeps another one out."""
+    g = GraphBuilder("fixed", 1)
+    a = g.weight("a", (2, 3))
+    g.disclose("fixed", g.min(a, -40_000))
+    g.disclose("sum", g.reduce_sum(a))
+    case = Case.of(g.graph(), {"w/a": np.arange(6).reshape(2, 3)})
+    claim, proof = case.prove()
+    assert [name for name, _ in claim.statements.program.zeros] == ["0/disclose/sum"]
+    assert claim.values == (*[-40_000] * 6, 15)
+    accepts(fresh(claim), proof)
+    for wrong in (-39_999, -40_001, 0):
+        values = {"0/disclose/fixed": np.array([[wrong, *[-40_000] * 2]] * 2), "0/disclose/sum": np.array(15)}
+        rejects(VerificationError, fresh(claiming(claim, values)), proof)

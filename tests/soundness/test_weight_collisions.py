@@ -52,7 +52,7 @@ def moved(relation: Relation | None, found: dict[str, int], residual: list[K]) -
     )  # fmt: skip
     clear, state = VerifyingEngine.clear, {"clear": 0, "level": 0}
     powers, settle, run = cast(Any, script).powers, ProgramScript._settle, Wave.run
-    drawn: list[K] = []  # those of the zero conditions, then of each wave in its turn
+    shares: list[K] = []  # the weights of the zero conditions, then of each wave in its turn
 
     def close_quadratics(engine: Any) -> None:
         relations = engine.relations
@@ -92,21 +92,21 @@ def moved(relation: Relation | None, found: dict[str, int], residual: list[K]) -
         residual.append(functional.apply(vector, (vector.shape[1] - 1).bit_length()) - claim)
 
     def program_powers(base: K, count: int) -> list[K]:
-        drawn[:] = powers(base, count)
-        return list(drawn)
+        shares[:] = powers(base, count)
+        return list(shares)
 
     def settle_zeros(self: Any, combination: Any, value: Any) -> None:
         if self._engine.checks and "zero" not in found:
-            found["zero"] = len(drawn)
-            value = value + (drawn[number] if kind == "zero" else ZERO)
+            found["zero"] = len(shares)
+            value = value + (shares[number] if kind == "zero" else ZERO)
         settle(self, combination, value)
 
     def run_wave(self: Any, total: Any, worker: Any) -> Any:
         if self._engine.checks:
             first = found.get("request", 0)
-            found["request"] = first + len(drawn)
-            if kind == "request" and first <= number < first + len(drawn):
-                total = total + drawn[number - first]
+            found["request"] = first + len(shares)
+            if kind == "request" and first <= number < first + len(shares):
+                total = total + shares[number - first]
         return run(self, total, worker)
 
     with ExitStack() as stack:
