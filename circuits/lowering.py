@@ -1,9 +1,9 @@
 """Lowering: the statement graphs of a policy become one program of linear and bilinear rules, advice and zeros.
 
-Tensors and histograms are shared between graphs. A comparison that is only asserted needs no bit: a >= b becomes
-a - b = slack with a slack in [0, high]; `And` of asserted booleans splits; what the intervals already decide costs
-nothing, and is refused if it is false. Names start with the number of the graph: certificates are `0/advice/L`, zeros
-`0/assert/bound` or `0/7`, disclosed integers `0/disclose/rank`.
+Tensors, histograms and identity matrices are shared between graphs. A comparison that is only asserted needs no bit:
+a >= b becomes a - b = slack with a slack in [0, high]; `And` of asserted booleans splits; what the intervals already
+decide costs nothing, and is refused if it is false. Names start with the number of the graph: certificates are
+`0/advice/L`, zeros `0/assert/bound` or `0/7`, disclosed integers `0/disclose/rank`.
 """
 
 from __future__ import annotations
