@@ -51,6 +51,6 @@ def test_a_folder_with_something_in_it_is_not_touched(demonstration: Path) -> No
 def test_a_property_that_does_not_hold_ends_the_demonstration_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     model = write_safetensors(tmp_path / "models" / "model.safetensors", small_tensors())
-    policy = write_policy(tmp_path / "policy.yaml", norms("0.001"))
+    policy = write_policy(tmp_path / "policy.yaml", norms("1"))
     result = prover("demo", "--out", tmp_path / "out", "--model", model, "--policy", policy).clean(REJECTED)
     assert "frobenius-norm" in result.err and "does not hold" in result.err
