@@ -153,7 +153,7 @@ def measure_command(
     certified = certify([integers, *others.values()], policy, progress, context)
     if backend == "ezkl":
         limits = Limits(ezkl_seconds, ezkl_memory << 30)
-        expected = require_fit(Circuit.of(certified.statements.program, integers.manifest), limits)
+        expected = require_fit(Circuit.of(certified.statements.program, integers.manifest, linked=True), limits)
         click.echo(f"ezkl would need about {expected.text()}", err=True)
     if as_json:
         emit([vars(row) for row in certified.rows])
@@ -180,6 +180,9 @@ def measure_command(
 @click.option("--nonce", help="The verifier's nonce in hex; a random one without it (freshness is then not shown).")
 @backend_option
 @srs_option
+@click.option(
+    "--unlinked", is_flag=True, help="ezkl: smaller, but nothing shows that it is about the committed weights."
+)
 @click.option("--ezkl-cache", type=PATH, help="ezkl: a folder in which to keep derived keys; gigabytes.")
 @memory_option
 @seconds_option
@@ -196,6 +199,7 @@ def audit(
     nonce: str | None,
     backend: str,
     srs: Path | None,
+    unlinked: bool,
     ezkl_cache: Path | None,
     ezkl_memory: int,
     ezkl_seconds: int,
@@ -212,7 +216,8 @@ def audit(
         raise click.UsageError("--backend ezkl proves policies about one model; leave --base and --base-file out")
     audited = open_model(folder, model, device, progress)
     if run is not None:
-        small = audit_with_ezkl(audited, policy, handed_out, run, progress)
+        kernels = choose_kernels(device)
+        small = audit_with_ezkl(audited, policy, handed_out, run, kernels, progress, linked=not unlinked)
         replace_file(out, small.to_bytes())
         report_audit(policy, small, len(small.proof) + len(small.link), out, audited, progress, as_json)
         return

@@ -16,22 +16,24 @@ import numpy as np
 
 from circuits.evaluate import Evaluation, check, disclosed
 from circuits.policy import Policy
-from circuits.program import Advice, Integers
+from prover.argument.kernels.interface import Kernels
+from prover.argument.prove import preflight, prove
 from prover.audit import Opened, atoms, certify, require_passed
 from prover.backends.estimate import Estimate, estimate
 from prover.certificates.base import CertificateError
 from prover.ledger import PROOF
 from prover.progress import Progress
-from verifier.argument.audit import Audit
+from verifier.argument.field import P
 from verifier.argument.statement import open_transcript
 from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.errors import EzklFailedError, EzklProofError, EzklStatementError
-from verifier.backends.ezkl.inputs import evaluate, write_inputs
+from verifier.backends.ezkl.inputs import Hidden, evaluate
 from verifier.backends.ezkl.keys import COMPILED, PROVING_KEY, Keys, derived
+from verifier.backends.ezkl.link import COORDINATES, MASK, LinkStatement, quotients
 from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
-from verifier.backends.ezkl.verification import EzklStatement, verify_proof
+from verifier.backends.ezkl.verification import EzklStatement, ezkl_commitments, verify_proof
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,21 @@ def require_fit(circuit: Circuit, limits: Limits) -> Estimate:
     return expected
 
 
-def audit_with_ezkl(audited: Opened, policy: Policy, nonce: bytes, run: EzklRun, progress: Progress) -> EzklBundle:
-    """Prove a policy with ezkl. Reserves one opening before it looks at the weights, as refusals tell something.
+def audit_with_ezkl(
+    audited: Opened, policy: Policy, nonce: bytes, run: EzklRun, kernels: Kernels, progress: Progress, *, linked: bool
+) -> EzklBundle:
+    """Prove a policy with ezkl, linked to the native commitment or not. Reserves one opening before it looks at the
+    weights: the link needs it, and refusals tell something too.
 
     Raises PolicyError, StatementError (also where it would not fit), BudgetError, FalseStatementError,
     CertificateError, ReferenceStringError, EzklMissingError, EzklFailedError.
     """
     commitment = audited.model.commitment
-    statement = EzklStatement.of(policy, commitment)
-    open_transcript(Audit(policy, commitment), nonce)
+    statement = EzklStatement.of(policy, commitment, linked)
+    blank = statement.link(nonce, bytes(32))
+    open_transcript(blank, nonce)
+    if linked:
+        preflight(blank)
     require_fit(statement.circuit, run.limits)
     with (
         progress.stage("ezkl setup"),
@@ -83,16 +91,19 @@ def audit_with_ezkl(audited: Opened, policy: Policy, nonce: bytes, run: EzklRun,
             raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
         published = disclosed(program, values)
         flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
+        hidden = Hidden.fresh(
+            statement.circuit,
+            lambda name: audited.model.integers.matrix(name).astype(np.int64),
+            lambda advice: values[advice] if advice.name != "none" else np.zeros(1, np.int64),
+        )
+
+        def native(side: LinkStatement) -> bytes:
+            # field elements as signed integers
+            witness = {MASK: np.array([m if m <= P // 2 else m - P for m in hidden.mask], np.int64)}
+            return prove(side, kernels, [audited.model.data], witness, nonce)
+
         with progress.stage("ezkl prove"):
-            proof = prove_values(
-                statement,
-                lambda name: audited.model.integers.matrix(name).astype(np.int64),
-                lambda advice: values[advice] if advice.name != "none" else np.zeros(1, np.int64),
-                flat,
-                nonce,
-                keys,
-                run,
-            )
+            proof, link = prove_hidden(statement, hidden, flat, nonce, keys, run, native)
         return EzklBundle(
             commitment.id,
             policy.digest,
@@ -102,35 +113,52 @@ def audit_with_ezkl(audited: Opened, policy: Policy, nonce: bytes, run: EzklRun,
             nonce,
             flat,
             proof,
+            link,
         )
 
 
-def prove_values(
+def prove_hidden(
     statement: EzklStatement,
-    weight: Callable[[str], Integers],
-    advice: Callable[[Advice], Integers],
+    hidden: Hidden,
     published: tuple[int, ...],
     nonce: bytes,
     keys: Keys,
     run: EzklRun,
-) -> bytes:
-    """One attempt with fresh masks, verified before it leaves.
+    native: Callable[[LinkStatement], bytes],
+) -> tuple[bytes, bytes]:
+    """One attempt, verified before it leaves: ezkl's proof, and the link's (empty if the circuit is not linked).
 
-    Raises EzklFailedError if ezkl computes another output than exact evaluation, or makes a proof that does not verify.
+    For a link the commitment to weights and mask is computed first, from a run with blank public cells; the native
+    proof draws its challenges after it.
+
+    Raises EzklFailedError if ezkl computes another output than exact evaluation, or makes a proof that does not verify;
+    LinkError.
     """
-    context = statement.context(nonce)
-    instances = statement.circuit.instances(context, published)
+    circuit, context = statement.circuit, statement.context(nonce)
+    link, quotient, native_proof, committed = list[int](), list[int](), b"", b""
     with tempfile.TemporaryDirectory(prefix="weightproof-ezkl-") as name:
         folder = Path(name)
-        write_inputs(folder / "input.json", statement.circuit, weight, advice, context)
-        if evaluate(folder, keys, run.reference, run.limits) != instances:
+        if circuit.linked:
+            hidden.write(folder / "input.json", context, [0] * circuit.link_cells, [0] * COORDINATES)
+            _, committed = evaluate(folder, keys, run.reference, run.limits)
+            side = statement.link(nonce, committed, hidden.answer)
+            native_proof = native(side)
+            ((coefficients, total),) = side.opened
+            link = coefficients.public(total)
+            quotient = quotients(coefficients.combination(hidden.matrices()), hidden.mask, total)
+        instances = circuit.instances(context, link, published)
+        hidden.write(folder / "input.json", context, link, quotient)
+        outputs, _ = evaluate(folder, keys, run.reference, run.limits)
+        if outputs != instances:
             raise EzklFailedError("ezkl computes another output than exact evaluation: nothing was proved")
         proof = prove_witness(folder, keys, run)
     try:
+        if circuit.linked and ezkl_commitments(circuit, proof)[0][:32] != committed:
+            raise EzklProofError("it begins with another commitment than was computed")
         verify_proof(proof, instances, keys, run.reference, run.limits)
     except EzklProofError as error:
         raise EzklFailedError(f"ezkl made a proof that does not verify, and it was discarded: {error}") from None
-    return proof
+    return proof, native_proof
 
 
 def prove_witness(folder: Path, keys: Keys, run: EzklRun) -> bytes:

@@ -45,8 +45,10 @@ from circuits.program import (
     Value,
     Weight,
 )
+from verifier.argument.field import P
 from verifier.argument.program.regions import Limb, limbs_of
-from verifier.backends.ezkl.errors import EzklStatementError
+from verifier.backends.ezkl.errors import EzklStatementError, LinkError
+from verifier.backends.ezkl.link import COORDINATES, QUOTIENT, QUOTIENT_LIMBS, QUOTIENT_OFFSET, REDUCED
 from verifier.backends.ezkl.onnx_writer import LARGEST_CONSTANT, OnnxWriter, Wire
 from verifier.backends.ezkl.populations import Population, populations, shape_of_function
 
@@ -90,6 +92,7 @@ class Circuit:
     published: tuple[tuple[Published, int], ...]
     checked: int
     products: int
+    linked: bool
 
     @cached_property
     def digest(self) -> str:
@@ -106,26 +109,49 @@ class Circuit:
 
     @property
     def public_cells(self) -> int:
-        return CONTEXT_CELLS + len(self.constants)
+        return CONTEXT_CELLS + len(self.constants) + self.link_cells
+
+    @property
+    def link_cells(self) -> int:
+        """Public cells of the link: t, and the coefficients of rows and columns."""
+        if not self.linked:
+            return 0
+        rows = sum(weight.shape[0] for weight in self.weights)
+        return COORDINATES * (1 + rows + max(weight.shape[1] for weight in self.weights))
+
+    @property
+    def hidden_sizes(self) -> tuple[int, int]:
+        """Cells of the hidden vectors, with the link's mask and with `MASKS`."""
+        return self.weight_cells + COORDINATES * self.linked + MASKS, self.advice_cells + MASKS
+
+    @property
+    def outputs(self) -> int:
+        """Cells of the output."""
+        zeros = 1 + len(self.zeros) + COORDINATES * self.linked
+        return self.public_cells + zeros + sum(size for _, size in self.published)
 
     @property
     def commitments(self) -> int:
         """How many points the proof begins with: one for each input vector."""
         return 3
 
-    def public(self, context: bytes) -> list[int]:
-        """The public input vector; `context` has 32 bytes."""
-        return [int.from_bytes(context[:16], "big"), int.from_bytes(context[16:], "big"), *self.constants]
+    def public(self, context: bytes, link: Sequence[int]) -> list[int]:
+        """The public input vector; `context` has 32 bytes, `link` is `Coefficients.public`, empty without a link."""
+        if len(link) != self.link_cells:
+            raise LinkError(f"the circuit takes {self.link_cells} public cells for the link, not {len(link)}")
+        halves = (int.from_bytes(context[:16], "big"), int.from_bytes(context[16:], "big"))
+        return [*halves, *self.constants, *link]
 
-    def instances(self, context: bytes, disclosed: Sequence[int]) -> list[int]:
+    def instances(self, context: bytes, link: Sequence[int], disclosed: Sequence[int]) -> list[int]:
         """The output that an accepted proof must have: field elements."""
-        cells = [*self.public(context), *([0] * (1 + len(self.zeros))), *disclosed]
+        public = self.public(context, link)
+        cells = [*public, *([0] * (self.outputs - len(public) - len(disclosed))), *disclosed]
         return [cell % FIELD for cell in cells]
 
     @staticmethod
-    def of(program: Program, manifest: Manifest) -> Circuit:
+    def of(program: Program, manifest: Manifest, linked: bool) -> Circuit:
         """Raises EzklStatementError, naming what ezkl cannot express exactly."""
-        return _Builder(program, manifest).circuit()
+        return _Builder(program, manifest).circuit(linked)
 
 
 class _Builder:
@@ -136,7 +162,7 @@ class _Builder:
         self._writer = OnnxWriter()
         self._wires: dict[Value, Wire] = {}
         self._weights: dict[str, tuple[Weight, Wire]] = {}
-        self._weight_cells = self._advice_cells = self._products = 0
+        self._weight_cells = self._advice_cells = self._products = self._public_cells = 0
         self._advice: list[AdviceLimb] = []
         self._constants: dict[int, Wire] = {}
         self._checked: list[Wire] = []
@@ -145,7 +171,7 @@ class _Builder:
         self._tallied = {tally.counts: tally.source for tally in program.tallies}
         self._clear = Evaluation(program, Atoms(_no_atom, _no_atom))
 
-    def circuit(self) -> Circuit:
+    def circuit(self, linked: bool) -> Circuit:
         writer = self._writer
         zeros = [(name, self._zero(value)) for name, value in self._program.zeros]
         published = [(atom, self._flat(self.wire(value))) for atom, value in self._program.published]
@@ -153,6 +179,8 @@ class _Builder:
             # the thresholds decide it for all weights: every circuit has the same three inputs all the same
             smallest = min(self._manifest.tensors, key=lambda tensor: (tensor.entries, tensor.name))
             self._weight(smallest.name, smallest.matrix_shape, 0)
+        constants = len(self._constants)
+        link = self._link() if linked else []
         if not self._advice:
             # every circuit has the same three inputs
             self._limb(Advice((1,), 0, 0, "none"), limbs_of(Advice((1,), 0, 0, "none"))[0])
@@ -160,11 +188,12 @@ class _Builder:
         if cells.size > MAX_CELLS:
             raise EzklStatementError(f"the statement checks {cells.size} cells, at most {MAX_CELLS} fit; use native")
         in_range = writer.total(writer.sub(writer.abs(cells), cells), (0,))
-        size = CONTEXT_CELLS + len(self._constants)
+        size = self._public_cells if linked else CONTEXT_CELLS + constants
         public = writer.slice(Wire("public", (_ANY,)), 0, size)
-        output = writer.concat([public, in_range, *(wire for _, wire in zeros), *(wire for _, wire in published)])
+        cells_out = [in_range, *(wire for _, wire in zeros), *link, *(wire for _, wire in published)]
+        output = writer.concat([public, *cells_out])
         for name, count in (
-            ("weights", self._weight_cells + MASKS),
+            ("weights", self._weight_cells + COORDINATES * linked + MASKS),
             ("advice", self._advice_cells + MASKS),
             ("public", size),
         ):
@@ -178,6 +207,7 @@ class _Builder:
             tuple((atom, wire.size) for atom, wire in published),
             cells.size,
             self._products,
+            linked,
         )
 
     # ------------------------------------------------------------------ outputs
@@ -376,6 +406,55 @@ class _Builder:
             for labels in (value.left_labels, value.right_labels, value.output)
         )
         return self._writer.einsum(f"{one},{two}->{out}", (left, right), value.shape)
+
+    # ------------------------------------------------------------------ the link to the native commitment
+
+    def _link(self) -> list[Wire]:
+        """One cell for each coordinate that is 0 iff combination + mask = t + p q; see `link`."""
+        writer = self._writer
+        # all constants come before the link in the public vector
+        powers = [self._scalar(1 << (16 * level)) for level in range(1, QUOTIENT_LIMBS)]
+        offset, order = self._scalar(QUOTIENT_OFFSET), self._scalar(P)
+        start = CONTEXT_CELLS + len(self._constants)
+
+        def take(size: int) -> Wire:
+            nonlocal start
+            start += size
+            return writer.slice(Wire("public", (_ANY,)), start - size, start)
+
+        total = take(COORDINATES)
+        tensors = list(self._weights.values())
+        rows = [writer.reshape(take(COORDINATES * w.shape[0]), (COORDINATES, w.shape[0])) for w, _ in tensors]
+        longest = max(weight.shape[1] for weight, _ in tensors)
+        columns = take(COORDINATES * longest)
+        self._public_cells = start
+        products: Wire | None = None
+        for (weight, wire), row in zip(tensors, rows, strict=True):
+            index = np.add.outer(longest * np.arange(COORDINATES), np.arange(weight.shape[1]))
+            column = writer.reshape(self._selected(columns, index.reshape(-1)), (COORDINATES, weight.shape[1]))
+            inner = writer.einsum("vj,ij->vi", (column, wire), (COORDINATES, weight.shape[0]))
+            own = writer.einsum("ui,vi->uv", (row, inner), (COORDINATES, COORDINATES))
+            self._products += COORDINATES * (weight.shape[1] + COORDINATES) * weight.shape[0]
+            products = own if products is None else writer.add(products, own)
+        assert products is not None
+        reduction = np.zeros((COORDINATES, COORDINATES, COORDINATES), np.int64)
+        for u in range(COORDINATES):
+            for v in range(COORDINATES):
+                for coordinate in REDUCED[u + v]:
+                    reduction[coordinate, u, v] = 1
+        shape = (COORDINATES, COORDINATES**2)
+        combination = writer.einsum(
+            "cu,u->c", (writer.constant(reduction.reshape(shape)), self._flat(products)), (COORDINATES,)
+        )
+        mask = writer.slice(Wire("weights", (_ANY,)), self._weight_cells, self._weight_cells + COORDINATES)
+        limbs = Advice((QUOTIENT_LIMBS * COORDINATES,), 0, (1 << 16) - 1, QUOTIENT)
+        cells = self._limb(limbs, limbs_of(limbs)[0])
+        quotient = writer.slice(cells, 0, COORDINATES)
+        for level, power in enumerate(powers, start=1):
+            part = writer.slice(cells, COORDINATES * level, COORDINATES * (level + 1))
+            quotient = writer.add(quotient, writer.mul(part, power))
+        right = writer.add(total, writer.mul(writer.sub(quotient, offset), order))
+        return [writer.sub(writer.add(combination, mask), right)]
 
     # ------------------------------------------------------------------ statistics of histograms
 

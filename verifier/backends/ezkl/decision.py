@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from circuits.compiled import PolicyStatements
-from circuits.errors import PolicyError, VerificationError
+from circuits.errors import VerificationError
 from circuits.policy import Policy
 from verifier.argument.commitment import Commitment
 from verifier.argument.parameters import TARGET_BITS
@@ -98,10 +98,11 @@ def decide_ezkl(
         raise VerificationError("the bundle was made for another nonce")
     if not 16 <= len(bundle.nonce) <= 256:
         raise VerificationError("a bundle's nonce has 16 to 256 bytes")
-    statement = EzklStatement.of(policy, commitment)
-    if bundle.link:
-        raise PolicyError("this version verifies no links")
-    accepted = verify_bundle(statement, bundle, verifying.reference, verifying.limits, verifying.cache)
+    linked = bool(bundle.link)
+    statement = EzklStatement.of(policy, commitment, linked)
+    accepted = verify_bundle(
+        statement, bundle, verifying.reference, verifying.limits, verifying.cache, verifying.minimum_bits
+    )
     return EzklDecision(
         commitment,
         statement.statements,
@@ -110,7 +111,7 @@ def decide_ezkl(
         bundle.disclosed,
         accepted,
         verifying.reference,
-        False,
+        linked,
         len(bundle.proof),
         len(bundle.link),
         accepted.commitments,

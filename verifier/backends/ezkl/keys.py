@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifier.backends.ezkl.circuit import MASKS, Circuit
+from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.errors import EzklStatementError, ReferenceStringError, SuppliedKeyError
 from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
@@ -60,11 +60,8 @@ def run_args(log_rows: int) -> dict[str, Any]:
 
 def log_rows_for(circuit: Circuit, rows: int) -> int:
     """The circuit's height: every input vector in one column, and at most four blocks of columns."""
-    longest = max(circuit.weight_cells + MASKS, circuit.advice_cells + MASKS, circuit.public_cells) + UNUSABLE_ROWS
-    outputs = circuit.public_cells + 1 + len(circuit.zeros) + sum(size for _, size in circuit.published)
-    return max(
-        LEAST_LOG_ROWS, (longest - 1).bit_length(), (outputs + UNUSABLE_ROWS - 1).bit_length(), (rows // 4).bit_length()
-    )
+    longest = max(*circuit.hidden_sizes, circuit.outputs) + UNUSABLE_ROWS
+    return max(LEAST_LOG_ROWS, (longest - 1).bit_length(), (rows // 4).bit_length())
 
 
 @dataclass(frozen=True)
@@ -153,21 +150,24 @@ def _derive(folder: Path, circuit: Circuit, reference: ReferenceString, limits: 
 
 
 def _settings(folder: Path, options: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """ezkl's settings, written again in one order: it lists range checks as its hash tables happen to hold them."""
     Job(limits).add("gen_settings", options, model=folder / MODEL, settings=folder / SETTINGS).run()
     content: dict[str, Any] = json.loads((folder / SETTINGS).read_bytes())
+    content["required_range_checks"].sort()
+    content["timestamp"] = 0
+    (folder / SETTINGS).write_text(json.dumps(content, sort_keys=True))
     return content
 
 
 def _require_settings(content: dict[str, Any], circuit: Circuit, log_rows: int) -> None:
     """ezkl understood the circuit as it was meant. Raises EzklStatementError."""
-    outputs = circuit.public_cells + 1 + len(circuit.zeros) + sum(size for _, size in circuit.published)
-    sizes = [circuit.weight_cells + MASKS, circuit.advice_cells + MASKS, circuit.public_cells]
+    sizes = [*circuit.hidden_sizes, circuit.public_cells]
     arguments = content["run_args"]
     wanted = run_args(log_rows)
     found = {
         "version": content["version"] == EZKL_VERSION,
         "scales": content["model_input_scales"] == [0, 0, 0] and content["model_output_scales"] == [0],
-        "instances": content["model_instance_shapes"] == [[outputs]],
+        "instances": content["model_instance_shapes"] == [[circuit.outputs]],
         "committed vectors": content["module_sizes"]["polycommit"] == sizes,
         "lookups": content["required_lookups"] == [],
         "digits": (arguments["decomp_base"], arguments["decomp_legs"]) == (256, 2),

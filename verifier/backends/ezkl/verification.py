@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +16,20 @@ from circuits.errors import VerificationError
 from circuits.policy import Policy
 from verifier.argument import hashing
 from verifier.argument.commitment import Commitment
+from verifier.argument.field import K
+from verifier.argument.parameters import TARGET_BITS
 from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.errors import (
     EzklFailedError,
     EzklProofError,
+    LinkError,
     ReferenceStringError,
     SuppliedKeyError,
 )
 from verifier.backends.ezkl.inputs import check_circuit, element
 from verifier.backends.ezkl.keys import EZKL_VERSION, KEY, SETTINGS, Keys, derived
+from verifier.backends.ezkl.link import Coefficients, LinkStatement, verify_link
 from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
 
@@ -42,10 +46,10 @@ class EzklStatement:
     circuit: Circuit
 
     @staticmethod
-    def of(policy: Policy, commitment: Commitment) -> EzklStatement:
+    def of(policy: Policy, commitment: Commitment, linked: bool) -> EzklStatement:
         """Raises PolicyError, StatementError, EzklStatementError."""
         statements = PolicyStatements.of(policy, Context(commitment.manifest))
-        return EzklStatement(statements, commitment, Circuit.of(statements.program, commitment.manifest))
+        return EzklStatement(statements, commitment, Circuit.of(statements.program, commitment.manifest, linked))
 
     def context(self, nonce: bytes) -> bytes:
         """32 bytes that every proof is bound to as public inputs: commitment, statements, circuit and nonce."""
@@ -60,6 +64,10 @@ class EzklStatement:
                 nonce,
             )
         ).digest()
+
+    def link(self, nonce: bytes, point: bytes, answer: Callable[[Coefficients], K] | None = None) -> LinkStatement:
+        """The native side of the link, for a proof whose first commitment has the coordinate `point`."""
+        return LinkStatement(self.commitment, self.circuit.weights, self.context(nonce), point, answer)
 
     def require_disclosed(self, disclosed: Sequence[int]) -> None:
         """Raises VerificationError unless the disclosed integers are as many as asked for, each in its interval."""
@@ -128,20 +136,27 @@ def verify_bundle(
     reference: ReferenceString,
     limits: Limits,
     cache: Path | None = None,
+    minimum_bits: int = TARGET_BITS,
 ) -> EzklAccepted:
     """Accept the ezkl proof of a bundle, or raise.
 
     *Soundness*: of ezkl and of the reference string; it says that SOME integers, behind the commitments at the
-    beginning of the proof, satisfy the statement. That they are those of the native commitment is shown by the link
-    only.
+    beginning of the proof, satisfy the statement. That they are those of the native commitment is shown by a
+    linked statement only, and only if the native validity proof was accepted.
 
-    Raises ReferenceStringError, SuppliedKeyError, EzklProofError, VerificationError, CircuitMismatchError,
-    EzklMissingError, EzklFailedError.
+    Raises ReferenceStringError, SuppliedKeyError, EzklProofError, LinkError, VerificationError,
+    CircuitMismatchError, EzklMissingError, EzklFailedError.
     """
     if bundle.reference.hex() != reference.sha256:
         raise ReferenceStringError("the proof was made for another reference string than the one you trust")
     statement.require_disclosed(bundle.disclosed)
     commitments = ezkl_commitments(statement.circuit, bundle.proof)
+    link = list[int]()
+    if statement.circuit.linked:
+        native = statement.link(bundle.nonce, commitments[0][:32])
+        link = verify_link(native, bundle.link, bundle.nonce, minimum_bits)
+    elif bundle.link:
+        raise LinkError("the bundle has a link, but the statement is the unlinked one")
     with derived(statement.circuit, reference, limits, proving=False, cache=cache) as keys:
         if bundle.settings.hex() != keys.settings_sha256:
             raise SuppliedKeyError("the proof was made under other settings than this verifier derives")
@@ -152,6 +167,6 @@ def verify_bundle(
             manifest = statement.commitment.manifest
             check_circuit(statement.circuit, statement.statements.program, manifest, keys, reference, limits)
         checked = time.perf_counter() - start
-        instances = statement.circuit.instances(statement.context(bundle.nonce), bundle.disclosed)
+        instances = statement.circuit.instances(statement.context(bundle.nonce), link, bundle.disclosed)
         seconds = verify_proof(bundle.proof, instances, keys, reference, limits)
         return EzklAccepted(commitments, keys.seconds + checked, seconds, keys.log_rows, keys.peak)
