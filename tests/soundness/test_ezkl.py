@@ -20,6 +20,7 @@ from verifier.argument.field import K, P
 from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.errors import (
     EzklFailedError,
+    EzklLimitError,
     EzklProofError,
     LinkError,
     ReferenceStringError,
@@ -225,7 +226,7 @@ def test_other_weights_on_the_two_sides_are_rejected(owner: Owner, bundle: EzklB
     honest = owner.hidden(ASKED)
     other = honest.weight("weight").copy()
     other[1, 2] -= np.sign(other[1, 2])
-    hidden = replace(owner.hidden(ASKED), weight=lambda name: other, advice=owner_advice(owner, other))
+    hidden = replace(honest, weight=lambda name: other, advice=slack_for(honest, other))
     side, native = link_to(owner, hidden, tmp_path)
     link, quotient = closest(hidden, side)
     proof = cheat(owner, hidden, link, quotient, tmp_path, linked=True)
@@ -233,9 +234,8 @@ def test_other_weights_on_the_two_sides_are_rejected(owner: Owner, bundle: EzklB
         owner.decide(replace(bundle, proof=proof, link=native), ASKED)
 
 
-def owner_advice(owner: Owner, weights: Integers) -> Callable[[Advice], Integers]:
+def slack_for(honest: Hidden, weights: Integers) -> Callable[[Advice], Integers]:
     """The slack of the norm for other weights: the circuit's own statement holds."""
-    honest = owner.hidden(ASKED)
     own = honest.weight("weight")
     return lambda advice: honest.advice(advice) + int((own**2).sum() - (weights**2).sum())
 
@@ -245,7 +245,7 @@ def test_a_mask_chosen_after_the_challenge_is_rejected(owner: Owner, bundle: Ezk
     honest = owner.hidden(ASKED)
     other = honest.weight("weight").copy()
     other[1, 2] -= np.sign(other[1, 2])
-    hidden = replace(honest, weight=lambda name: other, advice=owner_advice(owner, other))
+    hidden = replace(honest, weight=lambda name: other, advice=slack_for(honest, other))
     side, native = link_to(owner, hidden, tmp_path)
     ((coefficients, total),) = side.opened
     c0, c1, c2 = (c % P for c in coefficients.combination([other]))
@@ -274,6 +274,6 @@ def test_a_link_cannot_be_dropped_to_get_the_same_report(owner: Owner, bundle: E
 
 
 def test_limits_are_kept(owner: Owner) -> None:
-    """Time and memory that do not suffice end in an error that says so."""
-    with pytest.raises(EzklFailedError, match="stopped after"):
+    """Time that does not suffice is no verdict about the proof."""
+    with pytest.raises(EzklLimitError, match="stopped after"):
         replace(owner, limits=Limits(0.05, 8 << 30)).decide(owner.audit(ASKED, linked=False), ASKED)

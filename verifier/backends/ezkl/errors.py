@@ -13,6 +13,10 @@ class EzklFailedError(WeightproofError):
     """ezkl stopped, gave no answer, or needed more time or memory than it was given."""
 
 
+class EzklLimitError(EzklFailedError):
+    """ezkl was stopped because it needed more time or memory than it was given: nothing is known about the proof."""
+
+
 class EzklStatementError(StatementError):
     """The statement cannot be expressed as an ezkl circuit, or would not fit; the native argument may do it."""
 

@@ -144,7 +144,7 @@ class LinkStatement(Statement):
         return hashlib.sha256(hashing.framed(self.context, self.point, *names)).digest()
 
     def script(self, engine: Engine) -> None:
-        mask = engine.advice(MASK, COORDINATES)
+        mask = engine.uniform_advice(MASK)
         engine.commit()
         bits = [max(axis_bits(shape[axis]) for shape in self.shapes) for axis in (0, 1)]
         row, column = ([engine.challenge() for _ in range(count)] for count in bits)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verifier.backends.ezkl.errors import EzklFailedError, EzklMissingError
+from verifier.backends.ezkl.errors import EzklFailedError, EzklLimitError, EzklMissingError
 
 CHILD = Path(__file__).with_name("child.py")
 MISSING = 77
@@ -57,7 +57,7 @@ class Job:
     def run(self) -> Ran:
         """Run all steps in one child.
 
-        Raises EzklMissingError, EzklFailedError (an exception or a crash in ezkl, too much time or memory).
+        Raises EzklMissingError, EzklFailedError (an exception or a crash in ezkl), EzklLimitError.
         """
         with tempfile.TemporaryDirectory(prefix="weightproof-ezkl-") as folder:
             answer, messages = Path(folder) / "answer.json", Path(folder) / "stderr"
@@ -102,9 +102,9 @@ class Job:
             except subprocess.TimeoutExpired:
                 pass
             if time.monotonic() > end:
-                raise EzklFailedError(f"ezkl was stopped after {self.limits.seconds:.0f} s; allow more time")
+                raise EzklLimitError(f"ezkl was stopped after {self.limits.seconds:.0f} s; allow more time")
             if _resident(child.pid) > self.limits.memory:
-                raise EzklFailedError(
+                raise EzklLimitError(
                     f"ezkl was stopped at {self.limits.memory >> 20} MiB of memory; allow more, or use the native"
                     " argument, which needs less"
                 )

@@ -22,6 +22,7 @@ from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.errors import (
     EzklFailedError,
+    EzklLimitError,
     EzklProofError,
     LinkError,
     ReferenceStringError,
@@ -92,7 +93,7 @@ def verify_proof(
 ) -> float:
     """Let ezkl check the proof's bytes against our own instances, settings and key; returns the seconds.
 
-    Raises EzklProofError if it rejects them, EzklMissingError.
+    Raises EzklProofError if it rejects them (or crashes on them), EzklMissingError, EzklLimitError.
     """
     with tempfile.TemporaryDirectory(prefix="weightproof-ezkl-") as folder:
         file = Path(folder) / "proof.json"
@@ -112,6 +113,8 @@ def verify_proof(
         )
         try:
             ran = job.run()
+        except EzklLimitError:
+            raise
         except EzklFailedError as error:
             raise EzklProofError(f"the ezkl proof does not verify for this statement: {error}") from None
     if ran.answers != (True,):
