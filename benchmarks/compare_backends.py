@@ -112,7 +112,7 @@ def child(system: str, weights: int, folder: Path, srs: Path, memory: int) -> di
 @click.option("--sizes", default="4096,65536,22675456", show_default=True, help="Of 4096, 65536 and 22675456 weights.")
 @click.option("--systems", default=",".join(SYSTEMS), show_default=True)
 @click.option(
-    "--srs", type=click.Path(path_type=Path), help="A reference string for 2^19 rows; made if it is not given."
+    "--srs", type=click.Path(path_type=Path), help="A reference string for 2^17 rows; made if it is not given."
 )
 @click.option("--memory", default=14, show_default=True, help="GiB that ezkl may use.")
 @click.option("--child", "child_system", hidden=True)
@@ -130,8 +130,8 @@ def compare_backends(
     with tempfile.TemporaryDirectory() as place:
         if srs is None and systems != "native":
             start = time.perf_counter()
-            srs = generate(Path(place) / "srs", 19).path
-            click.echo(f"reference string for 2^19 rows: {time.perf_counter() - start:.0f} s", err=True)
+            srs = generate(Path(place) / "srs", 17).path
+            click.echo(f"reference string for 2^17 rows: {time.perf_counter() - start:.0f} s", err=True)
         click.echo(
             f"{'system':<12}{'weights':>10}{'setup s':>9}{'prove s':>9}{'verify s':>10}{'proof kB':>10}{'peak GB':>9}"
             f"{'rows':>9}{'keys s':>8}"

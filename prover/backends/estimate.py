@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from verifier.backends.ezkl.circuit import Circuit
-from verifier.backends.ezkl.keys import INNER_COLUMNS, log_rows_for
+from verifier.backends.ezkl.keys import INNER_COLUMNS, blocks, log_rows_for
 
 ROWS_A_CHECKED_CELL = 8.0
 """Two digits and a sign, each looked up, and the sum of |y| - y, in two inner columns."""
@@ -37,7 +37,7 @@ def estimate(circuit: Circuit) -> Estimate:
     """The estimate for a circuit; within a factor of two of what was measured."""
     rows = int(ROWS_A_CHECKED_CELL * circuit.checked) + circuit.products // INNER_COLUMNS
     log_rows = log_rows_for(circuit, rows)
-    cells = (-(-rows >> log_rows) or 1) << log_rows
+    cells = blocks(rows, log_rows) << log_rows
     return Estimate(
         rows,
         log_rows,

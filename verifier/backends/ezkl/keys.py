@@ -35,6 +35,9 @@ INNER_COLUMNS = 2
 UNUSABLE_ROWS = 64
 """More than the rows that Halo2 keeps for its blinding."""
 LEAST_LOG_ROWS = 9
+MOST_BLOCKS = 6
+DERIVATION = "weightproof/ezkl-keys/v1"
+"""Changes with everything here that keys depend on."""
 
 
 def run_args(log_rows: int) -> dict[str, Any]:
@@ -59,9 +62,20 @@ def run_args(log_rows: int) -> dict[str, Any]:
 
 
 def log_rows_for(circuit: Circuit, rows: int) -> int:
-    """The circuit's height: every input vector in one column, and at most four blocks of columns."""
+    """The circuit's height: every input vector in one column, at most `MOST_BLOCKS` blocks of columns, few cells."""
     longest = max(*circuit.hidden_sizes, circuit.outputs) + UNUSABLE_ROWS
-    return max(LEAST_LOG_ROWS, (longest - 1).bit_length(), (rows // 4).bit_length())
+    least = max(LEAST_LOG_ROWS, (longest - 1).bit_length())
+
+    def cells(log_rows: int) -> int:
+        return blocks(rows, log_rows) << log_rows
+
+    heights = [height for height in range(least, least + 12) if blocks(rows, height) <= MOST_BLOCKS]
+    return min(heights, key=cells)
+
+
+def blocks(rows: int, log_rows: int) -> int:
+    """How many blocks of columns hold the rows of a circuit."""
+    return -(-rows // ((1 << log_rows) - UNUSABLE_ROWS)) or 1
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ def derived(
     EzklMissingError, EzklFailedError.
     """
     name = hashlib.sha256(
-        json.dumps([EZKL_VERSION, circuit.digest, reference.sha256, run_args(0), proving]).encode()
+        json.dumps([DERIVATION, EZKL_VERSION, circuit.digest, reference.sha256, run_args(0), proving]).encode()
     ).hexdigest()
     if cache is None:
         with tempfile.TemporaryDirectory(prefix="weightproof-ezkl-") as folder:
