@@ -69,7 +69,7 @@ def log_rows_for(circuit: Circuit, rows: int) -> int:
     def cells(log_rows: int) -> int:
         return blocks(rows, log_rows) << log_rows
 
-    heights = [height for height in range(least, least + 12) if blocks(rows, height) <= MOST_BLOCKS]
+    heights = [height for height in range(least, 64) if blocks(rows, height) <= MOST_BLOCKS]
     return min(heights, key=cells)
 
 
