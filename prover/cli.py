@@ -19,8 +19,8 @@ from prover.ledger import LEDGER_FILE, PROOF, VALIDITY, Ledger
 from prover.progress import Progress
 from verifier.argument.commitment import Commitment
 from verifier.argument.derive import describe
+from verifier.backends.ezkl.builder import build_circuit
 from verifier.backends.ezkl.bundle import EzklBundle
-from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.process import Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
 from verifier.bundle import Bundle
@@ -153,7 +153,7 @@ def measure_command(
     certified = certify([integers, *others.values()], policy, progress, context)
     if backend == "ezkl":
         limits = Limits(ezkl_seconds, ezkl_memory << 30)
-        expected = require_fit(Circuit.of(certified.statements.program, integers.manifest, linked=True), limits)
+        expected = require_fit(build_circuit(certified.statements.program, integers.manifest, linked=True), limits)
         click.echo(f"ezkl would need about {expected.text()}", err=True)
     if as_json:
         emit([vars(row) for row in certified.rows])

@@ -49,6 +49,7 @@ def main() -> None:
 )
 @srs_option
 @ceremony_option
+@click.option("--allow-unlinked", is_flag=True, help="ezkl: accept a proof that nothing ties to the commitment.")
 @click.option("--ezkl-cache", type=FILE, help="ezkl: a folder of your own in which to keep derived keys.")
 @memory_option
 @click.option("--account", is_flag=True, help="Print the soundness account, term by term.")
@@ -64,6 +65,7 @@ def verify(
     backend: str,
     srs: Path | None,
     ceremony: str | None,
+    allow_unlinked: bool,
     ezkl_cache: Path | None,
     ezkl_memory: int,
     account: bool,
@@ -74,7 +76,9 @@ def verify(
     if backend == "ezkl":
         if srs is None or base or base_file or account:
             raise click.UsageError("--backend ezkl needs --srs, and takes no base model and no --account")
-        verifying = Verifying(ReferenceString.open(srs, ceremony), Limits(memory=ezkl_memory << 30), ezkl_cache)
+        limits = Limits(memory=ezkl_memory << 30)
+        reference = ReferenceString.open(srs, ceremony)
+        verifying = Verifying(reference, limits, ezkl_cache, allow_unlinked=allow_unlinked)
         found = decide_ezkl(folder, EzklBundle.read(bundle), Policy.read(policy_file), handed_out, verifying)
         if as_json:
             emit(found.report())

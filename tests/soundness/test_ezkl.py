@@ -18,6 +18,7 @@ from prover.backends.ezkl import prove_witness
 from tests.support.ezkl import KERNELS, NONCE, Owner, matrix, needs_ezkl, policy, with_byte
 from verifier.argument.field import K, P
 from verifier.backends.ezkl.bundle import EzklBundle
+from verifier.backends.ezkl.decision import decide_ezkl
 from verifier.backends.ezkl.errors import (
     EzklFailedError,
     EzklLimitError,
@@ -76,13 +77,16 @@ def test_an_honest_bundle_is_accepted_and_says_what_it_rests_on(owner: Owner, bu
     assert len(bundle.proof) < 16_000
 
 
-def test_without_the_link_the_report_says_so(owner: Owner) -> None:
-    decision = owner.decide(owner.audit(ASKED, linked=False), ASKED)
+def test_without_the_link_it_is_refused_or_the_report_says_so(owner: Owner) -> None:
+    unlinked = owner.audit(ASKED, linked=False)
+    with pytest.raises(LinkError, match="not linked"):
+        decide_ezkl(owner.folder, unlinked, ASKED, NONCE, replace(owner.verifying, allow_unlinked=False))
+    decision = owner.decide(unlinked, ASKED)
     assert decision.report()["linked"] is False
     assert "not linked" in decision.report()["link"]
 
 
-@pytest.mark.parametrize("position", [0, 31, 40, 64, 130, 700, -1])
+@pytest.mark.parametrize("position", [0, 40, 130, -1])
 def test_a_changed_byte_of_the_proof_is_rejected(owner: Owner, bundle: EzklBundle, position: int) -> None:
     changed = with_byte(bundle.proof, position % len(bundle.proof))
     # a change of the first commitment's coordinate changes the link's challenges
@@ -107,6 +111,7 @@ def test_other_digests_than_the_verifiers_own_are_rejected(
         owner.decide(replace(bundle, **{field: bytes(32)}), ASKED)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [KEY, SETTINGS])
 def test_kept_keys_and_settings_that_were_altered_are_rejected(
     owner: Owner, bundle: EzklBundle, name: str, tmp_path: Path
@@ -122,6 +127,7 @@ def test_kept_keys_and_settings_that_were_altered_are_rejected(
         copied.decide(bundle, ASKED)
 
 
+@pytest.mark.slow
 def test_another_reference_string_is_rejected(owner: Owner, bundle: EzklBundle, tmp_path: Path) -> None:
     """Also if the owner claims that its proof was made under the verifier's."""
     other = replace(owner, reference=generate(tmp_path / "srs", 10))
@@ -155,6 +161,7 @@ def unlinked_bundle(owner: Owner, proof: bytes) -> EzklBundle:
     return replace(owner.audit(ASKED, linked=False), proof=proof)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [1 << 15, -(1 << 15) - 1, (1 << 16) + 5])
 def test_a_weight_out_of_range_is_rejected(owner: Owner, tmp_path: Path, value: int) -> None:
     """One weight outside [-2^15, 2^15), everything else as it was: ezkl cannot prove it, or the verifier refuses it."""
@@ -178,6 +185,7 @@ def test_a_tampered_certificate_is_rejected(owner: Owner, tmp_path: Path) -> Non
         owner.decide(unlinked_bundle(owner, proof), ASKED)
 
 
+@pytest.mark.slow
 def test_a_tampered_witness_file_is_rejected(owner: Owner, tmp_path: Path) -> None:
     """The witness claims the output that the verifier wants to see, for weights that do not have it."""
     statement = owner.statement(ASKED, linked=False)
@@ -240,6 +248,7 @@ def slack_for(honest: Hidden, weights: Integers) -> Callable[[Advice], Integers]
     return lambda advice: honest.advice(advice) + int((own**2).sum() - (weights**2).sum())
 
 
+@pytest.mark.slow
 def test_a_mask_chosen_after_the_challenge_is_rejected(owner: Owner, bundle: EzklBundle, tmp_path: Path) -> None:
     """The mask on ezkl's side makes up for other weights, but then the commitment is not the one that was absorbed."""
     honest = owner.hidden(ASKED)
@@ -256,6 +265,7 @@ def test_a_mask_chosen_after_the_challenge_is_rejected(owner: Owner, bundle: Ezk
         owner.decide(replace(bundle, proof=proof, link=native), ASKED)
 
 
+@pytest.mark.slow
 def test_a_link_of_another_attempt_is_rejected(owner: Owner, bundle: EzklBundle) -> None:
     with pytest.raises(LinkError):
         owner.decide(replace(bundle, link=owner.audit(ASKED).link), ASKED)

@@ -75,7 +75,7 @@ class Owner:
 
     @property
     def verifying(self) -> Verifying:
-        return Verifying(self.reference, self.limits, self.folder / "verifier-keys")
+        return Verifying(self.reference, self.limits, self.folder / "verifier-keys", allow_unlinked=True)
 
     def audit(self, asked: Policy, *, linked: bool = True) -> EzklBundle:
         return audit_with_ezkl(self.opened, asked, NONCE, self.run, KERNELS, Progress.silent(), linked=linked)

@@ -19,6 +19,7 @@ from prover.backends.ezkl import require_fit
 from tests.checks.models import integers_of, write
 from tests.support.ezkl import matrix, needs_ezkl, policy
 from verifier.argument.field import K, P
+from verifier.backends.ezkl.builder import build_circuit
 from verifier.backends.ezkl.bundle import MAGIC, EzklBundle
 from verifier.backends.ezkl.circuit import FIELD, Circuit
 from verifier.backends.ezkl.errors import (
@@ -54,7 +55,7 @@ def circuit(folder: Path, *checks: str, linked: bool = True) -> tuple[Circuit, P
     """The circuit of checks on a matrix and a vector in one histogram group each."""
     model = integers_of(write(folder / "m.safetensors", {"a": matrix(1, (3, 5)), "b": matrix(2, (1, 6))}))
     statements = PolicyStatements.of(policy(*checks), Context(model.manifest))
-    return Circuit.of(statements.program, model.manifest, linked), statements
+    return build_circuit(statements.program, model.manifest, linked), statements
 
 
 def evaluated(function: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -13,6 +13,7 @@ from circuits.policy import Policy
 from verifier.argument.commitment import Commitment
 from verifier.argument.parameters import TARGET_BITS
 from verifier.backends.ezkl.bundle import EzklBundle
+from verifier.backends.ezkl.errors import LinkError
 from verifier.backends.ezkl.keys import EZKL_VERSION
 from verifier.backends.ezkl.process import Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
@@ -39,6 +40,8 @@ class Verifying:
     cache: Path | None = None
     minimum_bits: int = TARGET_BITS
     """For the native proofs: validity, and the link."""
+    allow_unlinked: bool = False
+    """Accept a proof about some weights that nothing ties to the commitment; the report then says so."""
 
 
 @dataclass
@@ -99,6 +102,11 @@ def decide_ezkl(
     if not 16 <= len(bundle.nonce) <= 256:
         raise VerificationError("a bundle's nonce has 16 to 256 bytes")
     linked = bool(bundle.link)
+    if not linked and not verifying.allow_unlinked:
+        raise LinkError(
+            "the bundle is not linked to the commitment: nothing shows that it is about these weights; ask for a linked"
+            " one, or accept it with --allow-unlinked"
+        )
     statement = EzklStatement.of(policy, commitment, linked)
     accepted = verify_bundle(
         statement, bundle, verifying.reference, verifying.limits, verifying.cache, verifying.minimum_bits

@@ -18,6 +18,7 @@ from verifier.argument import hashing
 from verifier.argument.commitment import Commitment
 from verifier.argument.field import K
 from verifier.argument.parameters import TARGET_BITS
+from verifier.backends.ezkl.builder import build_circuit
 from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.errors import (
@@ -50,7 +51,7 @@ class EzklStatement:
     def of(policy: Policy, commitment: Commitment, linked: bool) -> EzklStatement:
         """Raises PolicyError, StatementError, EzklStatementError."""
         statements = PolicyStatements.of(policy, Context(commitment.manifest))
-        return EzklStatement(statements, commitment, Circuit.of(statements.program, commitment.manifest, linked))
+        return EzklStatement(statements, commitment, build_circuit(statements.program, commitment.manifest, linked))
 
     def context(self, nonce: bytes) -> bytes:
         """32 bytes that every proof is bound to as public inputs: commitment, statements, circuit and nonce."""
