@@ -16,9 +16,12 @@ from circuits.program import Advice, Integers
 from prover.argument.prove import prove
 from prover.backends.ezkl import prove_witness
 from tests.support.ezkl import KERNELS, NONCE, Owner, matrix, needs_ezkl, policy, with_byte
+from tests.unit.verifier.attestation.examples import DATES, REGULATOR
 from verifier.argument.field import K, P
+from verifier.attestation.issue import model_audit
+from verifier.attestation.predicate import MODEL_AUDIT_OTHER_SYSTEM, ModelAudit
 from verifier.backends.ezkl.bundle import EzklBundle
-from verifier.backends.ezkl.decision import decide_ezkl
+from verifier.backends.ezkl.decision import PROOF_SYSTEM, decide_ezkl
 from verifier.backends.ezkl.errors import (
     EzklFailedError,
     EzklLimitError,
@@ -75,6 +78,16 @@ def test_an_honest_bundle_is_accepted_and_says_what_it_rests_on(owner: Owner, bu
     assert report["linked"] is True
     assert report["reference_string"] == {"sha256": owner.reference.sha256, "origin": "designated"}
     assert len(bundle.proof) < 16_000
+
+
+def test_an_attestation_of_it_says_the_same(owner: Owner, bundle: EzklBundle) -> None:
+    audit = model_audit(owner.decide(bundle, ASKED).report(), REGULATOR, DATES, {})
+    assert audit.proof_system == PROOF_SYSTEM
+    assert audit.linked
+    assert audit.reference_string is not None
+    assert audit.reference_string.designated
+    assert audit.commitment == owner.opened.model.commitment.id.hex()
+    assert ModelAudit.from_json(audit.to_json(), MODEL_AUDIT_OTHER_SYSTEM) == audit
 
 
 def test_without_the_link_it_is_refused_or_the_report_says_so(owner: Owner) -> None:

@@ -35,6 +35,8 @@ from verifier.backends.ezkl.populations import Population, populations, shape_of
 MAX_CELLS = 1 << 20
 """Range-checked cells of one circuit; more would not fit any reference string in use."""
 DIGIT_BITS = 16
+COMPARISON_PRODUCTS = 25
+"""What a comparison counts for in the estimate: 12.5 rows."""
 _ANY = 1 << 40
 """The size of an input vector that is still growing."""
 
@@ -324,7 +326,7 @@ class _Builder:
             column = writer.reshape(self._selected(columns, index.reshape(-1)), (COORDINATES, weight.shape[1]))
             inner = writer.einsum("vj,ij->vi", (column, wire), (COORDINATES, weight.shape[0]))
             own = writer.einsum("ui,vi->uv", (row, inner), (COORDINATES, COORDINATES))
-            self._products += COORDINATES * (weight.shape[1] + COORDINATES) * weight.shape[0]
+            self._products += 2 * COORDINATES * (weight.shape[1] + COORDINATES) * weight.shape[0]
             products = own if products is None else writer.add(products, own)
         assert products is not None
         reduction = np.zeros((COORDINATES, COORDINATES, COORDINATES), np.int64)
@@ -388,7 +390,7 @@ class _Builder:
         key = ("from", wire.name, start)
         if key not in self._sums:
             bits = self._writer.at_least(wire, self._writer.constant(np.array([start])))
-            self._products += 8 * wire.size
+            self._products += COMPARISON_PRODUCTS * wire.size
             self._sums[key] = self._writer.total(bits, (0,))
         return self._sums[key]
 

@@ -7,15 +7,18 @@ Started with `python -I`, by path: nothing of the caller's environment is import
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import inspect
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+PR_SET_PDEATHSIG = 1
 MISSING = 77
 """Exit code where ezkl is not installed."""
 
@@ -54,7 +57,14 @@ def perform(library: Any, step: dict[str, Any]) -> Any:
     raise ValueError(f"unknown step {name!r}")
 
 
+def end_with_parent() -> None:
+    """Linux: whoever waits for the answer may be killed, and then nothing of this process shall stay."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> int:
+    end_with_parent()
     job = json.load(sys.stdin)
     soft = job["address_space"]
     resource.setrlimit(resource.RLIMIT_AS, (soft, soft))

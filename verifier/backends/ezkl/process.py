@@ -76,9 +76,11 @@ class Job:
                     start_new_session=True,
                 )
                 assert child.stdin is not None
-                child.stdin.write(json.dumps(job).encode())
-                child.stdin.close()
                 try:
+                    # a child that ended early has its reasons in its exit code
+                    with suppress(BrokenPipeError):
+                        child.stdin.write(json.dumps(job).encode())
+                        child.stdin.close()
                     code = self._watch(child)
                 finally:
                     _end(child)
