@@ -241,6 +241,34 @@ def test_ezkl_computes_what_exact_evaluation_does(tmp_path: Path, reference: Ref
         check_circuit(built, statements.program, statements.context.manifest, keys, reference, limits)
 
 
+@needs_ezkl
+def test_two_derivations_give_one_key(tmp_path: Path, reference: ReferenceString) -> None:
+    """In processes of their own: ezkl lists what it needs as its hash tables happen to hold it."""
+    built, _ = circuit(tmp_path, CHECKS["max-abs"])
+    found = set()
+    for _ in range(3):
+        with derived(built, reference, Limits(300, 4 << 30), proving=False) as keys:
+            found.add((keys.settings_sha256, keys.key_sha256, keys.log_rows))
+    assert len(found) == 1
+
+
+@needs_ezkl
+@pytest.mark.slow
+def test_disclosed_integers_are_outputs(tmp_path: Path, reference: ReferenceString) -> None:
+    model = integers_of(write(tmp_path / "m.safetensors", {"a": matrix(1, (25, 40))}))
+    asked = policy('check: mean, tensors: "*", disclose: true')
+    statements = PolicyStatements.of(asked, Context(model.manifest))
+    built = build_circuit(statements.program, model.manifest, linked=False)
+    assert built.published
+    limits = Limits(300, 4 << 30)
+    with derived(built, reference, limits, proving=False) as keys:
+        check_circuit(built, statements.program, model.manifest, keys, reference, limits)
+    assert (
+        built.instances(bytes(32), [], [-7] * (built.outputs - built.public_cells - 1 - len(built.zeros)))[-1]
+        == FIELD - 7
+    )
+
+
 def test_the_base_install_does_not_load_ezkl() -> None:
     source = "import sys, verifier.cli; print('ezkl' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)

@@ -36,6 +36,8 @@ from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
 
 POINT_BYTES = 64
+CHECKED = "checked"
+"""Beside kept keys: their circuit was compared with exact evaluation."""
 CONTEXT_DOMAIN = b"weightproof/ezkl/v1"
 
 
@@ -167,9 +169,10 @@ def verify_bundle(
         if bundle.key.hex() != keys.key_sha256:
             raise SuppliedKeyError("the proof was made for another verification key than this verifier derives")
         start = time.perf_counter()
-        if keys.seconds:
+        if not keys.path(CHECKED).exists():
             manifest = statement.commitment.manifest
             check_circuit(statement.circuit, statement.statements.program, manifest, keys, reference, limits)
+            keys.path(CHECKED).touch()
         checked = time.perf_counter() - start
         instances = statement.circuit.instances(statement.context(bundle.nonce), link, bundle.disclosed)
         seconds = verify_proof(bundle.proof, instances, keys, reference, limits)
