@@ -35,8 +35,8 @@ from verifier.backends.ezkl.populations import Population, populations, shape_of
 MAX_CELLS = 1 << 20
 """Range-checked cells of one circuit; more would not fit any reference string in use."""
 DIGIT_BITS = 16
-COMPARISON_PRODUCTS = 25
-"""What a comparison counts for in the estimate: 12.5 rows."""
+COMPARISON_PRODUCTS = 26
+"""What a comparison counts for in the estimate: 13 rows."""
 _ANY = 1 << 40
 """The size of an input vector that is still growing."""
 
@@ -386,12 +386,21 @@ class _Builder:
         return self._sums[key]
 
     def _count_from(self, wire: Wire, start: int) -> Wire:
-        """How many cells are at least `start`."""
+        """How many cells are at least `start` > -2^15.
+
+        With y = cell - start, |y + 1| - |y| is 1 if y >= 0, else -1. Only absolute values: at 0 the sign of a number
+        is nothing that a circuit must fix, its absolute value is. Both have two digits in base 256.
+        """
         key = ("from", wire.name, start)
         if key not in self._sums:
-            bits = self._writer.at_least(wire, self._writer.constant(np.array([start])))
+            writer = self._writer
+            below, above = (
+                writer.total(writer.abs(writer.sub(wire, self._integers(np.array([at])))), (0,))
+                for at in (start, start - 1)
+            )
+            doubled = writer.add(writer.sub(above, below), self._integers(np.array([wire.size])))
             self._products += COMPARISON_PRODUCTS * wire.size
-            self._sums[key] = self._writer.total(bits, (0,))
+            self._sums[key] = self._scaled(doubled, pow(2, -1, FIELD))
         return self._sums[key]
 
 

@@ -107,7 +107,7 @@ def check_circuit(
 ) -> None:
     """Compare ezkl's own evaluation of the compiled circuit with exact evaluation, on random integers in range.
 
-    Every output is a polynomial of the inputs (steps of histograms aside): a constant that ezkl rounded, an axis that
+    Every output is a polynomial of the inputs (absolute values aside): a constant that ezkl rounded, an axis that
     it moved or an operator that it reads differently shows at random inputs.
 
     Raises CircuitMismatchError, EzklFailedError.

@@ -89,11 +89,6 @@ class OnnxWriter:
         """|a|; ezkl shows that it has at most the digits that the settings give it."""
         return self._call("Abs", (a.name,), a.shape)
 
-    def at_least(self, a: Wire, b: Wire) -> Wire:
-        """1 where a >= b, else 0; ezkl shows that the difference has at most the digits of the settings."""
-        bits = self._call("GreaterOrEqual", (a.name, b.name), np.broadcast_shapes(a.shape, b.shape))
-        return self._call("Cast", (bits.name,), bits.shape, to=TensorProto.FLOAT)
-
     def einsum(self, equation: str, operands: Sequence[Wire], shape: Shape) -> Wire:
         """Of two operands; a result without axes becomes a vector of one cell."""
         found = self._call("Einsum", [operand.name for operand in operands], shape, equation=equation)
