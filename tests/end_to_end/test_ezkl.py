@@ -88,14 +88,29 @@ def agree(owner: Owner, policies: list[Policy], expected: bool, linked: bool) ->
         assert ezkl_verdict(owner, asked, linked) is expected
 
 
+def collision_avoidance(shared_data: Path, folder: Path, reference: ReferenceString) -> Owner:
+    """An ACAS Xu network, committed as a whole."""
+    return Owner.of(folder / "acasxu", shared_data / "acasxu" / "ACASXU_run2a_1_1_batch_2000.onnx", reference)
+
+
+@pytest.mark.slow
+def test_the_first_layer_of_a_collision_avoidance_network_has_the_same_verdicts(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    """5 x 50, in seconds; ezkl's proofs are linked to the commitment of the whole network."""
+    owner = collision_avoidance(shared_data, tmp_path, generate(tmp_path / "srs", 13))
+    layer = "Operation_1_MatMul_W"
+    agree(owner, three_checks(layer, "10", "4", "7"), True, linked=True)
+    agree(owner, three_checks(layer, "1", "0.1", "0.5"), False, linked=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(5400)
-def test_a_collision_avoidance_network_has_the_same_verdicts(
+def test_a_hidden_layer_of_a_collision_avoidance_network_has_the_same_verdicts(
     shared_data: Path, tmp_path: Path, reference: ReferenceString
 ) -> None:
-    """One 50 x 50 layer of an ACAS Xu network; ezkl's proofs are linked to the commitment of the whole network."""
-    network = shared_data / "acasxu" / "ACASXU_run2a_1_1_batch_2000.onnx"
-    owner = Owner.of(tmp_path / "acasxu", network, reference)
+    """50 x 50, in minutes."""
+    owner = collision_avoidance(shared_data, tmp_path, reference)
     layer = "Operation_2_MatMul_W"
     agree(owner, three_checks(layer, "39", "9", "17"), True, linked=True)
     agree(owner, three_checks(layer, "1", "0.1", "0.5"), False, linked=True)
