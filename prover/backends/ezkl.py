@@ -29,7 +29,7 @@ from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.errors import EzklFailedError, EzklProofError, EzklStatementError
 from verifier.backends.ezkl.inputs import Hidden, evaluate
-from verifier.backends.ezkl.keys import COMPILED, PROVING_KEY, Keys, derived
+from verifier.backends.ezkl.keys import COMPILED, PROVING_KEY, Keys, derived, require_reference
 from verifier.backends.ezkl.link import COORDINATES, MASK, LinkStatement, quotients
 from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
@@ -64,7 +64,7 @@ def audit_with_ezkl(
     audited: Opened, policy: Policy, nonce: bytes, run: EzklRun, kernels: Kernels, progress: Progress, *, linked: bool
 ) -> EzklBundle:
     """Prove a policy with ezkl, linked to the native commitment or not. Reserves one opening before it looks at the
-    weights: the link needs it, and refusals tell something too.
+    weights: the link needs it, and refusals tell something too. What can be checked without the weights comes before.
 
     Raises PolicyError, StatementError (also where it would not fit), BudgetError, FalseStatementError,
     CertificateError, ReferenceStringError, EzklMissingError, EzklFailedError.
@@ -76,21 +76,22 @@ def audit_with_ezkl(
     if linked:
         preflight(blank)
     require_fit(statement.circuit, run.limits)
+    require_reference(statement.circuit, run.reference, run.limits)
+    audited.ledger.reserve(PROOF, f"ezkl policy {policy.digest.hex()} nonce {nonce.hex()}")
+    certified = certify([audited.model.integers], policy, progress)
+    require_passed(certified)
+    program = statement.statements.program
+    values = Evaluation(program, atoms([audited.model.integers], certified.certificates))
+    with progress.stage("evaluate"):
+        failing = check(program, values)
+    if failing:
+        raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
+    published = disclosed(program, values)
+    flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
     with (
         progress.stage("ezkl setup"),
         derived(statement.circuit, run.reference, run.limits, proving=True, cache=run.cache) as keys,
     ):
-        audited.ledger.reserve(PROOF, f"ezkl policy {policy.digest.hex()} nonce {nonce.hex()}")
-        certified = certify([audited.model.integers], policy, progress)
-        require_passed(certified)
-        program = statement.statements.program
-        values = Evaluation(program, atoms([audited.model.integers], certified.certificates))
-        with progress.stage("evaluate"):
-            failing = check(program, values)
-        if failing:
-            raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
-        published = disclosed(program, values)
-        flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
         hidden = Hidden.fresh(
             statement.circuit,
             lambda name: audited.model.integers.matrix(name).astype(np.int64),

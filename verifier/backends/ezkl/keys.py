@@ -138,15 +138,31 @@ def derived(
     yield Keys(place, content["run_args"]["logrows"], content["num_rows"], settings, key, 0.0, 0)
 
 
-def _derive(folder: Path, circuit: Circuit, reference: ReferenceString, limits: Limits, proving: bool) -> Keys:
-    path: Callable[[str], Path] = folder.joinpath
-    path(MODEL).write_bytes(circuit.model)
-    rows = _settings(folder, run_args(LEAST_LOG_ROWS), limits)["num_rows"]
+def require_reference(circuit: Circuit, reference: ReferenceString, limits: Limits) -> None:
+    """Ask ezkl for the circuit's size, which takes no key.
+
+    Raises ReferenceStringError if the string is too short, EzklMissingError, EzklFailedError.
+    """
+    with tempfile.TemporaryDirectory(prefix="weightproof-ezkl-") as folder:
+        (Path(folder) / MODEL).write_bytes(circuit.model)
+        _height(Path(folder), circuit, reference, limits)
+
+
+def _height(folder: Path, circuit: Circuit, reference: ReferenceString, limits: Limits) -> tuple[int, int]:
+    """Rows as ezkl counts them, and the height."""
+    rows = int(_settings(folder, run_args(LEAST_LOG_ROWS), limits)["num_rows"])
     log_rows = log_rows_for(circuit, rows)
     if log_rows > reference.log_rows:
         raise ReferenceStringError(
             f"this statement needs a reference string for 2^{log_rows} rows; the given one has 2^{reference.log_rows}"
         )
+    return rows, log_rows
+
+
+def _derive(folder: Path, circuit: Circuit, reference: ReferenceString, limits: Limits, proving: bool) -> Keys:
+    path: Callable[[str], Path] = folder.joinpath
+    path(MODEL).write_bytes(circuit.model)
+    rows, log_rows = _height(folder, circuit, reference, limits)
     content = _settings(folder, run_args(log_rows), limits)
     _require_settings(content, circuit, log_rows)
     ran = (
