@@ -1,4 +1,4 @@
-"""`python -m benchmarks [argument|kernels|known-edits|policies]`; without a name, the first two tables."""
+"""`python -m benchmarks [argument|compare-backends|kernels|known-edits|policies]`; without a name, two tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import click
 
 from benchmarks import kernels as rates
 from benchmarks.argument import argument
+from benchmarks.compare_backends import compare_backends
 from benchmarks.known_edits import known_edits
 from benchmarks.policies import policies
 
@@ -26,6 +27,7 @@ def kernels() -> None:
 
 
 main.add_command(argument)
+main.add_command(compare_backends)
 main.add_command(known_edits)
 main.add_command(policies)
 

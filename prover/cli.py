@@ -9,6 +9,7 @@ import click
 
 from circuits.policy import Policy
 from prover.audit import Opened, audit_model, certify
+from prover.backends.ezkl import EzklRun, audit_with_ezkl, require_fit
 from prover.checkpoints import open_checkpoint
 from prover.commit import read_integers, recommit
 from prover.demonstration.commands import demo
@@ -20,6 +21,11 @@ from prover.progress import Progress
 from prover.service.commands import jobs, serve, submit
 from verifier.argument.commitment import Commitment
 from verifier.argument.derive import describe
+from verifier.backends.ezkl.builder import build_circuit
+from verifier.backends.ezkl.bundle import EzklBundle
+from verifier.backends.ezkl.process import Limits
+from verifier.backends.ezkl.reference_string import ReferenceString
+from verifier.bundle import Bundle
 from verifier.console import (
     REJECTED,
     BaseModelType,
@@ -34,6 +40,21 @@ from verifier.console import (
 from verifier.decision import COMMITMENT_FILE, BaseFiles, measure_context
 
 PATH = click.Path(path_type=Path)
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["native", "ezkl"]),
+    default="native",
+    show_default=True,
+    help="The proof system. ezkl (optional, states no licence) makes proofs of a few kilobytes for small models and"
+    " needs a structured reference string.",
+)
+srs_option = click.option("--srs", type=PATH, help="ezkl: the reference string, from a ceremony or from the verifier.")
+memory_option = click.option(
+    "--ezkl-memory", type=click.IntRange(1, 1 << 12), default=12, show_default=True, help="ezkl: GiB it may use."
+)
+seconds_option = click.option(
+    "--ezkl-seconds", type=click.IntRange(1, 1 << 20), default=3600, show_default=True, help="ezkl: time it may take."
+)
 device_option = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 json_option = click.option("--json", "as_json", is_flag=True, help="The report as JSON on stdout.")
 
@@ -104,6 +125,9 @@ def open_model(folder: Path, model: Path, device: str, progress: Progress) -> Op
     help="A base model that will be committed: NAME=MODEL.",
 )
 @base_file_option
+@backend_option
+@memory_option
+@seconds_option
 @device_option
 @json_option
 @command
@@ -112,6 +136,9 @@ def measure_command(
     policy_file: Path,
     base: tuple[tuple[str, Path], ...],
     base_file: tuple[Path, ...],
+    backend: str,
+    ezkl_memory: int,
+    ezkl_seconds: int,
     device: str,
     as_json: bool,
 ) -> None:
@@ -123,6 +150,10 @@ def measure_command(
     others = {name: read_integers(open_checkpoint(path), kernels, progress) for name, path in base}
     context = measure_context(integers.manifest, {name: other.manifest for name, other in others.items()}, base_file)
     certified = certify([integers, *others.values()], policy, progress, context)
+    if backend == "ezkl":
+        limits = Limits(ezkl_seconds, ezkl_memory << 30)
+        expected = require_fit(build_circuit(certified.statements.program, integers.manifest, linked=True), limits)
+        click.echo(f"ezkl would need about {expected.text()}", err=True)
     if as_json:
         emit([vars(row) for row in certified.rows])
     else:
@@ -152,6 +183,14 @@ def measure_command(
 )
 @base_file_option
 @click.option("--nonce", help="The verifier's nonce in hex; a random one without it (freshness is then not shown).")
+@backend_option
+@srs_option
+@click.option(
+    "--unlinked", is_flag=True, help="ezkl: smaller, but nothing shows that it is about the committed weights."
+)
+@click.option("--ezkl-cache", type=PATH, help="ezkl: a folder in which to keep derived keys; gigabytes.")
+@memory_option
+@seconds_option
 @device_option
 @json_option
 @command
@@ -163,6 +202,12 @@ def audit(
     base: tuple[tuple[str, Path, Path], ...],
     base_file: tuple[Path, ...],
     nonce: str | None,
+    backend: str,
+    srs: Path | None,
+    unlinked: bool,
+    ezkl_cache: Path | None,
+    ezkl_memory: int,
+    ezkl_seconds: int,
     device: str,
     as_json: bool,
 ) -> None:
@@ -171,11 +216,33 @@ def audit(
     handed_out = parse_nonce(nonce) or os.urandom(32)
     policy = Policy.read(policy_file)
     require_writable(out)
+    run = ezkl_run(srs, ezkl_cache, Limits(ezkl_seconds, ezkl_memory << 30)) if backend == "ezkl" else None
+    if run is not None and (base or base_file):
+        raise click.UsageError("--backend ezkl proves policies about one model; leave --base and --base-file out")
     audited = open_model(folder, model, device, progress)
+    if run is not None:
+        kernels = choose_kernels(device)
+        small = audit_with_ezkl(audited, policy, handed_out, run, kernels, progress, linked=not unlinked)
+        replace_file(out, small.to_bytes())
+        report_audit(policy, small, len(small.proof) + len(small.link), out, audited, progress, as_json)
+        return
     bases = {name: open_model(place, checkpoint, device, progress) for name, place, checkpoint in base}
     public = BaseFiles({}, base_file).load(audited.model.commitment).public
     bundle = audit_model(audited, policy, handed_out, choose_kernels(device), progress, bases, public)
     replace_file(out, bundle.to_bytes())
+    report_audit(policy, bundle, len(bundle.proof), out, audited, progress, as_json)
+
+
+def report_audit(
+    policy: Policy,
+    bundle: Bundle | EzklBundle,
+    size: int,
+    out: Path,
+    audited: Opened,
+    progress: Progress,
+    as_json: bool,
+) -> None:
+    """What was proved, and what is left of the budget."""
     left = audited.ledger.remaining(PROOF)
     if as_json:
         emit(
@@ -183,13 +250,23 @@ def audit(
                 "commitment": bundle.commitment.hex(),
                 "policy": bundle.policy.hex(),
                 "nonce": bundle.nonce.hex(),
-                "bytes": len(bundle.proof),
+                "bytes": size,
                 "proofs_left": left,
                 "seconds": {name: f"{value:.3f}" for name, value in progress.seconds.items()},
             }
         )
     else:
-        click.echo(f"proved {policy.name}: {len(bundle.proof)} bytes in {out}; {left} proofs left")
+        click.echo(f"proved {policy.name}: {size} bytes in {out}; {left} proofs left")
+
+
+def ezkl_run(srs: Path | None, cache: Path | None, limits: Limits) -> EzklRun:
+    """ezkl as the options say."""
+    if srs is None:
+        raise click.UsageError(
+            "--backend ezkl needs --srs FILE: a public ceremony's reference string, or one that the verifier made;"
+            " never your own"
+        )
+    return EzklRun(ReferenceString.open(srs), limits, cache)
 
 
 @main.command()

@@ -49,48 +49,19 @@ class Decision:
     """The soundness errors of the validity proofs of all commitments, added up."""
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def not_covered(self) -> list[str]:
-        """Integer tensors and their further names: the policy cannot speak of their values."""
-        manifest = self.commitment.manifest
-        excluded = {entry.name for entry in manifest.excluded}
-        return [*sorted(excluded), *sorted(name for name, own in manifest.tied.items() if own in excluded)]
-
     def disclosures(self) -> list[Disclosure]:
         """The disclosed integers in real units."""
         return read_disclosures(self.policy, self.statements.instances, self.disclosed)
 
     def report(self) -> dict[str, Any]:
         """The decision as a JSON value; numbers that matter are strings."""
-        claims = [
-            {
-                "check": check.check,
-                "version": check.version,
-                "parameters": check.model_dump(mode="json", exclude={"check"}),
-                "about": list(dict.fromkeys(one.label for own, one in self.statements.instances if own == number)),
-                "statements": [
-                    {
-                        "about": instance.label,
-                        "tensors": self.statements.tensors(instance),
-                        "metric": instance.metric,
-                        "comparator": instance.comparator,
-                        "limit": instance.limit,
-                    }
-                    for own, instance in self.statements.instances
-                    if own == number
-                ],
-                "passed": True,
-                "strength": check.strength,
-                "does_not_mean": check.does_not_mean,
-            }
-            for number, check in enumerate(self.policy.checks)
-        ]
         return {
             "verdict": "accepted",
             "commitment": self.commitment.id.hex(),
             "policy": {"name": self.policy.name, "digest": self.policy.digest.hex()},
             "nonce": "the verifier's" if self.nonce_from_verifier else "chosen by the prover: freshness is not shown",
-            "claims": claims,
-            "not_covered": self.not_covered(),
+            "claims": claims(self.policy, self.statements),
+            "not_covered": not_covered(self.commitment.manifest),
             "bases": {
                 **{name: base.id.hex() for name, base in self.bases.committed.items()},
                 **{digest: "public file" for digest in self.bases.public},
@@ -108,6 +79,39 @@ class Decision:
             "bytes": {"validity": self.validity_bytes, "audit": self.proof_bytes},
             "seconds": {name: f"{value:.3f}" for name, value in self.seconds.items()},
         }
+
+
+def claims(policy: Policy, statements: PolicyStatements) -> list[dict[str, Any]]:
+    """What an accepted policy says, check by check, as JSON values."""
+    return [
+        {
+            "check": check.check,
+            "version": check.version,
+            "parameters": check.model_dump(mode="json", exclude={"check"}),
+            "about": list(dict.fromkeys(one.label for own, one in statements.instances if own == number)),
+            "statements": [
+                {
+                    "about": instance.label,
+                    "tensors": statements.tensors(instance),
+                    "metric": instance.metric,
+                    "comparator": instance.comparator,
+                    "limit": instance.limit,
+                }
+                for own, instance in statements.instances
+                if own == number
+            ],
+            "passed": True,
+            "strength": check.strength,
+            "does_not_mean": check.does_not_mean,
+        }
+        for number, check in enumerate(policy.checks)
+    ]
+
+
+def not_covered(manifest: Manifest) -> list[str]:
+    """Integer tensors and their further names: a policy cannot speak of their values."""
+    excluded = {entry.name for entry in manifest.excluded}
+    return [*sorted(excluded), *sorted(name for name, own in manifest.tied.items() if own in excluded)]
 
 
 def check_validity(folder: Path, minimum_bits: int = TARGET_BITS) -> tuple[Commitment, Accepted, int]:

@@ -21,7 +21,7 @@ from circuits.errors import StatementError
 from prover.argument.kernels.interface import Kernels
 from prover.argument.opening import PlainLevels, cube_size, functional_array
 from prover.argument.randomness import Stream, fresh_seed
-from verifier.argument.engine import LABEL_AUXILIARY, LABEL_LEVEL, LABEL_PADS, Engine, Oracle
+from verifier.argument.engine import LABEL_AUXILIARY, LABEL_LEVEL, LABEL_PADS, Engine, Oracle, Region
 from verifier.argument.field import (
     K,
     Words,
@@ -236,7 +236,7 @@ class SimulatingEngine(Engine):
 
     def _exchange(self, kind: Kind, size: int, data: bytes | None) -> bytes:
         if data is None and kind is Kind.CLEAR:
-            # A_a = rho_a + e X_a: uniform because the mask rho_a is
+            # A_a = rho_a + e X_a: uniform because the mask rho_a is; or a sum with uniform advice
             if not self._masks:
                 raise StatementError("a value is sent in clear that no mask hides: an error in the script")
             self._masks -= 1
@@ -245,6 +245,10 @@ class SimulatingEngine(Engine):
         self._parts.append(data)
         self.transcript.absorb(kind, data)
         return data
+
+    def uniform_advice(self, name: str) -> Region:
+        self._masks += 1
+        return super().uniform_advice(name)
 
     def fresh_pads(self, count: int) -> range:
         self._masks += count

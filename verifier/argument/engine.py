@@ -221,6 +221,11 @@ class Engine(ABC):
         self.regions.append(region)
         return region
 
+    def uniform_advice(self, name: str) -> Region:
+        """Reserve three cells for one uniform element of K. It hides one value that the script sends in clear, and the
+        prover must draw it for this proof alone."""
+        return self.advice(name, 3)
+
     def commit(self) -> None:
         """The one commit phase of a proof: the pad oracle, then the auxiliary oracle with all advice and the mask row.
 

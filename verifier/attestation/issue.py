@@ -14,16 +14,17 @@ from circuits.errors import FormatError
 from verifier.argument.parameters import PROTOCOL_VERSION
 from verifier.attestation.envelope import Envelope, Signs
 from verifier.attestation.predicate import (
-    MODEL_AUDIT,
     Claim,
     Digest,
     Evidence,
     Issuer,
     ModelAudit,
     PolicyReference,
+    ReferenceStringOrigin,
 )
 from verifier.attestation.statement import PAYLOAD_TYPE, Statement, Subject, model_digest
 from verifier.attestation.times import format_time
+from verifier.backends.ezkl.decision import EzklDecision
 from verifier.decision import Decision
 
 SVR = "https://in-toto.io/attestation/svr/v0.2"
@@ -40,7 +41,7 @@ class Dates:
 
 
 def attest(
-    decision: Decision,
+    decision: Decision | EzklDecision,
     key: Signs,
     issuer: Issuer,
     name: str,
@@ -71,7 +72,7 @@ def attest_report(
 ) -> list[Envelope]:
     """The same from a decision's report, where decision and signature are made by different processes."""
     audit = model_audit(report, issuer, dates, evidence or {})
-    statements = [Statement((subject,), MODEL_AUDIT, audit.to_json())]
+    statements = [Statement((subject,), audit.predicate_type, audit.to_json())]
     if issuer.role != "owner":
         statements.append(Statement((subject,), SVR, verification_result(audit)))
     return [Envelope.sign(statement.to_bytes(), PAYLOAD_TYPE, key) for statement in statements]
@@ -80,7 +81,7 @@ def attest_report(
 def model_audit(report: Mapping[str, Any], issuer: Issuer, dates: Dates, evidence: Mapping[str, str]) -> ModelAudit:
     """The predicate of a decision's report. Raises FormatError."""
     try:
-        security = report["security"]
+        security, reference = report["security"], report.get("reference_string")
         return ModelAudit(
             issuer=issuer,
             claims=tuple(claims(report["claims"])),
@@ -89,9 +90,14 @@ def model_audit(report: Mapping[str, Any], issuer: Issuer, dates: Dates, evidenc
             nonce="verifier" if report["nonce"] == "the verifier's" else "prover",
             not_covered=tuple(report.get("not_covered", ())),
             disclosed=tuple(report["disclosed"]),
-            proof_system=PROTOCOL_VERSION,
+            proof_system=report.get("proof_system", PROTOCOL_VERSION),
             security_bits=str(security["target_bits"]),
-            soundness_regime=f"per round of the interactive protocol; {security['regime']}",
+            soundness_regime=security["regime"]
+            if reference
+            else f"per round of the interactive protocol; {security['regime']}",
+            reference_string=reference
+            and ReferenceStringOrigin(digest=Digest(sha256=reference["sha256"]), origin=reference["origin"]),
+            linked=report.get("linked"),
             proved_at=format_time(dates.proved),
             verified_at=format_time(dates.verified),
             valid_until=format_time(dates.until),
@@ -128,7 +134,10 @@ def verification_result(audit: ModelAudit) -> dict[str, Any]:
         for claim in audit.claims
         if claim.passed
     }
-    if audit.passed:
+    if audit.linked is False:
+        # shown for some weights, not for those of the subject
+        properties = set()
+    elif audit.passed:
         properties.add("WEIGHTPROOF_POLICY_SATISFIED")
     policy = {"name": audit.policy.name, "digest": {"sha256": audit.policy.digest.sha256}}
     return {

@@ -1,4 +1,7 @@
-"""The predicate urn:weightproof:attestation:model-audit:v0.1: what was shown about a model, how strongly, until when.
+"""The predicate urn:weightproof:attestation:model-audit: what was shown about a model, how strongly, until when.
+
+Version v0.1 is about the native argument. Version v0.2 is about another proof system: it adds whose reference string
+the proof rests on, and whether it is linked to the native commitment.
 
 Numbers that matter are strings: JSON readers and protobuf's Struct round integers beyond 2^53. Unknown members are
 refused: what a reader does not know could qualify what it does know, and a changed predicate gets a new type.
@@ -19,6 +22,7 @@ from circuits.rationals import decimal
 from verifier.attestation.times import parse_time
 
 MODEL_AUDIT = "urn:weightproof:attestation:model-audit:v0.1"
+MODEL_AUDIT_OTHER_SYSTEM = "urn:weightproof:attestation:model-audit:v0.2"
 MAX_CLAIMS = 10_000
 MAX_LABELS = 1 << 18
 MAX_DISCLOSED = 1 << 20
@@ -106,6 +110,20 @@ class Evidence(_Model):
     digest: Digest
 
 
+class ReferenceStringOrigin(_Model):
+    """A structured reference string: its digest, and the ceremony that it is from.
+
+    `designated` instead of a ceremony: the issuer made it for its own use, and the proof convinces the issuer only.
+    """
+
+    digest: Digest
+    origin: Text
+
+    @property
+    def designated(self) -> bool:
+        return self.origin == "designated"
+
+
 class ModelAudit(_Model):
     """The predicate. `provedAt` is the prover's word; `verifiedAt` and `validUntil` are the issuer's.
 
@@ -115,6 +133,8 @@ class ModelAudit(_Model):
         disclosed: the integers that the proof discloses, in the order of the statement.
         security_bits: proven soundness error 2^-bits per round of the interactive protocol.
         soundness_regime: what that becomes once the proof is a file.
+        reference_string: of v0.2 only.
+        linked: of v0.2 only; whether the proof is shown to be about the weights behind `commitment`.
     """
 
     issuer: Issuer
@@ -127,6 +147,8 @@ class ModelAudit(_Model):
     proof_system: Text
     security_bits: Bits
     soundness_regime: Text
+    reference_string: ReferenceStringOrigin | None = None
+    linked: bool | None = None
     proved_at: Time
     verified_at: Time
     valid_until: Time
@@ -136,7 +158,14 @@ class ModelAudit(_Model):
     def _check(self) -> Self:
         if self.begins >= self.ends:
             raise ValueError("validUntil is not after verifiedAt")
+        if (self.reference_string is None) != (self.linked is None):
+            raise ValueError("referenceString and linked come together")
         return self
+
+    @property
+    def predicate_type(self) -> str:
+        """The version that its members belong to."""
+        return MODEL_AUDIT if self.linked is None else MODEL_AUDIT_OTHER_SYSTEM
 
     @property
     def begins(self) -> datetime:
@@ -158,12 +187,15 @@ class ModelAudit(_Model):
         return self.model_dump(mode="json", exclude_none=True)
 
     @staticmethod
-    def from_json(value: dict[str, Any]) -> ModelAudit:
-        """Check a JSON value. Raises FormatError; the message names the member."""
+    def from_json(value: dict[str, Any], predicate_type: str = MODEL_AUDIT) -> ModelAudit:
+        """Check a JSON value of that version. Raises FormatError; the message names the member."""
         try:
             # through JSON: lists become tuples under strict validation
-            return ModelAudit.model_validate_json(json.dumps(value))
+            audit = ModelAudit.model_validate_json(json.dumps(value))
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise FormatError(f"model-audit predicate, {quote(where)}: {quote(first['msg'])}") from None
+        if audit.predicate_type != predicate_type:
+            raise FormatError(f"model-audit predicate: its members are those of {audit.predicate_type}")
+        return audit

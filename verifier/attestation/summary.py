@@ -64,6 +64,15 @@ def summary(statement: Statement, audit: ModelAudit) -> list[str]:
         f"Proof system {audit.proof_system}, {audit.security_bits} bits {audit.soundness_regime}; nonce {fresh}.",
         f"Proved {audit.proved_at}, verified {audit.verified_at}, valid until {audit.valid_until}.",
     ]
+    if audit.reference_string is not None:
+        origin = audit.reference_string
+        whose = "made by the issuer: it convinces the issuer only" if origin.designated else f"of {origin.origin}"
+        lines.append(f"Rests on the reference string {origin.digest.sha256}, {whose}.")
+    if audit.linked is not None:
+        shown = (
+            "Linked to the commitment" if audit.linked else "NOT LINKED to the commitment: shown for some weights only"
+        )
+        lines.append(f"{shown}.")
     if audit.not_covered:
         lines.append(f"Not covered: {len(audit.not_covered)} tensors of integers or booleans.")
     if audit.disclosed:

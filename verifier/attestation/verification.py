@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from circuits.errors import TrustError, WeightproofError
 from verifier.attestation.envelope import Envelope
 from verifier.attestation.keys import PublicKey
-from verifier.attestation.predicate import MODEL_AUDIT, ModelAudit
+from verifier.attestation.predicate import MODEL_AUDIT, MODEL_AUDIT_OTHER_SYSTEM, ModelAudit
 from verifier.attestation.statement import PAYLOAD_TYPE, Statement
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -31,15 +31,17 @@ class Attestation:
         if envelope.payload_type != PAYLOAD_TYPE:
             raise TrustError(f"the payload is not {PAYLOAD_TYPE}")
         statement = Statement.from_bytes(envelope.payload)
-        if statement.predicate_type != MODEL_AUDIT:
+        if statement.predicate_type not in (MODEL_AUDIT, MODEL_AUDIT_OTHER_SYSTEM):
             raise TrustError(f"the predicate is not {MODEL_AUDIT}")
-        return Attestation(envelope, statement, ModelAudit.from_json(statement.predicate))
+        return Attestation(envelope, statement, ModelAudit.from_json(statement.predicate, statement.predicate_type))
 
     def relied_on(self, at: datetime) -> None:
-        """Raises TrustError unless every claim passed and `at` lies within the time of validity."""
+        """Raises TrustError unless every claim passed, about this commitment, and `at` lies within the validity."""
         if not self.audit.passed:
             failed = ", ".join(claim.id for claim in self.audit.claims if not claim.passed)
             raise TrustError(f"it says that claims were not shown: {failed}"[:500])
+        if self.audit.linked is False:
+            raise TrustError("its proof is not linked to the commitment: it says nothing about this model's weights")
         if at < self.audit.begins - CLOCK_SKEW:
             raise TrustError(f"it was verified at {self.audit.verified_at}, which is in the future; check the clock")
         if at >= self.audit.ends:

@@ -1,0 +1,1 @@
+"""Other proof systems for the same statement graphs, seen from the side that verifies."""

@@ -1,0 +1,86 @@
+"""Structured reference strings: powers of a secret that nobody may know, on which ezkl's soundness rests.
+
+Whoever knows the secret can prove anything. So a string comes from a public ceremony, of which one honest participant
+is enough, or the regulator makes one for its own use: then proofs convince that regulator only, and reports and
+attestations say `designated`. The owner never makes one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from verifier.backends.ezkl.errors import ReferenceStringError
+from verifier.backends.ezkl.process import Job, Limits
+
+MAX_LOG_ROWS = 22
+DESIGNATED = "designated"
+_POINT, _TAIL = 64, 256
+"""Halo2's raw serialisation: u32 k, 2^k points in two bases, two points of the other group."""
+
+
+@dataclass(frozen=True)
+class ReferenceString:
+    """A file, and what is known about who made it.
+
+    Attributes:
+        sha256: hex digest of the file.
+        log_rows: it serves circuits of up to 2^log_rows rows.
+        origin: the name of a ceremony, or `designated`.
+    """
+
+    path: Path
+    sha256: str
+    log_rows: int
+    origin: str
+
+    @staticmethod
+    def open(path: Path, ceremony: str | None = None) -> ReferenceString:
+        """Read a file. Without the name of a ceremony it counts as made by whoever verifies.
+
+        *Soundness*: that the file is what the ceremony published is for the caller to compare, by its digest.
+
+        Raises ReferenceStringError if it cannot be read or has no reference string's size.
+        """
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                log_rows = int.from_bytes(file.read(4), "little")
+                if not 4 <= log_rows <= MAX_LOG_ROWS or size != 4 + 2 * (_POINT << log_rows) + _TAIL:
+                    raise ReferenceStringError(f"{path} is no reference string of ezkl, or is truncated")
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ReferenceStringError(f"cannot read the reference string {path}: {error.strerror}") from None
+        return ReferenceString(path, digest, log_rows, ceremony or DESIGNATED)
+
+    @property
+    def designated(self) -> bool:
+        """Was it made by the verifier for its own use?"""
+        return self.origin == DESIGNATED
+
+    def describe(self) -> dict[str, str]:
+        """For reports."""
+        return {"sha256": self.sha256, "origin": self.origin}
+
+
+def generate(path: Path, log_rows: int, limits: Limits | None = None) -> ReferenceString:
+    """Make a reference string for one's own use, from the operating system's randomness.
+
+    Raises ReferenceStringError if the file exists or the size is not supported, EzklMissingError, EzklFailedError.
+    """
+    if not 4 <= log_rows <= MAX_LOG_ROWS:
+        raise ReferenceStringError(f"a reference string is made for 2^4 to 2^{MAX_LOG_ROWS} rows")
+    if path.exists():
+        raise ReferenceStringError(f"{path} exists; a reference string is never overwritten, choose another name")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        Job(limits or Limits()).add("gen_srs", path=part.absolute(), log_rows=log_rows).run()
+        os.replace(part, path)
+    except OSError as error:
+        raise ReferenceStringError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return ReferenceString.open(path)
