@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from circuits.checks.bases import Matrix, public_base
 from circuits.checks.disclosed import Disclosure
 from circuits.compiled import PolicyStatements
 from circuits.disclosures import read_disclosures
-from circuits.errors import PolicyError, VerificationError
+from circuits.errors import FormatError, PolicyError, VerificationError
 from circuits.files import read_limited
 from circuits.manifest import Manifest
 from circuits.policy import Policy
@@ -153,6 +154,24 @@ def public_bases(checkpoints: Sequence[Path], audited: Manifest) -> dict[str, tu
             raise PolicyError(f"{path} has {len(digests)} files; a public base model is one file")
         public[digests[0]] = (manifest, integers)
     return public
+
+
+def files_by_digest(files: Sequence[Path]) -> dict[str, Path]:
+    """Public base models by their SHA-256 in hex. Raises FormatError."""
+    found = {}
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                found[hashlib.file_digest(file, "sha256").hexdigest()] = path
+        except OSError as error:
+            raise FormatError(f"cannot read the base model {path}: {error.strerror}") from None
+    return found
+
+
+def pinned_files(policy: Policy) -> frozenset[str]:
+    """The SHA-256 (hex) of the public base models that a policy names."""
+    bases = [getattr(check, "base", None) for check in policy.checks]
+    return frozenset(base.file_sha256 for base in bases if base is not None and base.file_sha256 is not None)
 
 
 def measure_context(audited: Manifest, bases: Mapping[str, Manifest], checkpoints: Sequence[Path]) -> Context:

@@ -118,6 +118,7 @@ class ProverSettings(Configuration):
     Attributes:
         state: the daemon's own folder (mode 0700): commitments with their secrets and ledgers, jobs, certificates.
         models: folders below which checkpoints may be read.
+        base_files: public base models, for policies that pin them by SHA-256.
         socket: the Unix socket (mode 0600); prover.sock in the state folder unless given.
         proofs: how many proofs a new commitment allows.
         workers: jobs at a time; two proofs at once need the memory of both.
@@ -129,6 +130,7 @@ class ProverSettings(Configuration):
 
     state: Path
     models: tuple[Path, ...] = Field(min_length=1)
+    base_files: tuple[Path, ...] = ()
     socket: Path | None = None
     listen: Listen | None = None
     device: Annotated[str, AfterValidator(_known_device)] = "auto"

@@ -30,6 +30,7 @@ from prover.service.release import Release
 from prover.service.release import digest as file_digest
 from prover.service.settings import ProverSettings
 from prover.service.state import StateFolder, remember
+from verifier.decision import BaseFiles, files_by_digest, measure_context, pinned_files
 from verifier.service.blobs import disk, write_durably
 from verifier.service.jobs import Job
 
@@ -72,6 +73,13 @@ class Work:
         remember(self.folder / "model.json", {"model": digest})
         return place, checkpoint, digest
 
+    def base_files(self, policy: Policy) -> tuple[Path, ...]:
+        """The public base models that a policy pins, of those that the settings name. Raises FormatError."""
+        pinned = pinned_files(policy)
+        if not pinned:
+            return ()
+        return tuple(path for digest, path in files_by_digest(self.settings.base_files).items() if digest in pinned)
+
     def policy(self) -> Policy:
         """The policy that came with the job. Raises FormatError, PolicyError."""
         return Policy.from_bytes(base64.b64decode(self.job.payload["policy"]))
@@ -109,7 +117,9 @@ def measure(work: Work) -> Result:
     """Measure a policy in the clear. The values stay in the state folder and in the job."""
     _, checkpoint, _ = work.checkpoint()
     integers = read_integers(checkpoint, choose_kernels(work.settings.device), work.progress)
-    rows = [vars(row) for row in certify([integers], work.policy(), work.progress, None, work.cache).rows]
+    policy = work.policy()
+    context = measure_context(integers.manifest, {}, work.base_files(policy))
+    rows = [vars(row) for row in certify([integers], policy, work.progress, context, work.cache).rows]
     path = work.folder / "measured.json"
     with disk():
         write_durably(path, json.dumps(rows, indent=1, ensure_ascii=False).encode())
@@ -151,8 +161,9 @@ def prove_once(work: Work, owner: OwnerFolder, model: Path, policy: Policy, nonc
         return earlier
     kernels = choose_kernels(work.settings.device)
     opened = Opened(rebuild(owner, model, kernels, work.progress), ledger, work.job.id)
+    public = BaseFiles({}, work.base_files(policy)).load(owner.commitment).public
     try:
-        bundle = audit_model(opened, policy, nonce, kernels, work.progress, cache=work.cache)
+        bundle = audit_model(opened, policy, nonce, kernels, work.progress, public=public, cache=work.cache)
     except BudgetError:
         raise
     except WeightproofError as error:

@@ -25,7 +25,7 @@ from verifier.attestation.issue import Dates, attest_report
 from verifier.attestation.keys import SigningKey
 from verifier.attestation.predicate import Issuer
 from verifier.attestation.statement import Subject
-from verifier.decision import COMMITMENT_FILE, VALIDITY_FILE
+from verifier.decision import COMMITMENT_FILE, VALIDITY_FILE, pinned_files
 from verifier.log.entry import attestation_entry
 from verifier.log.writer import LogWriter
 from verifier.service import child
@@ -212,11 +212,7 @@ class Decisions:
         policy = self._records.policy(audit.policy).content
         with disk():
             (folder / "policy.yaml").write_bytes(policy)
-        pinned = {
-            base.file_sha256
-            for check in Policy.from_bytes(policy).checks
-            if (base := getattr(check, "base", None)) is not None and base.file_sha256 is not None
-        }
+        pinned = pinned_files(Policy.from_bytes(policy))
         bases = {}
         for number, (name, identity) in enumerate(json.loads(audit.bases).items()):
             row = self._records.commitment(identity, audit.owner)

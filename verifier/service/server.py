@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import resource
 import shutil
 import signal
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -17,9 +15,9 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from circuits.errors import FormatError
 from circuits.files import read_limited
 from verifier.attestation.keys import PublicKey, SigningKey
+from verifier.decision import files_by_digest
 from verifier.log.note import NoteSigner
 from verifier.log.writer import LogWriter
 from verifier.service.blobs import BlobStore, disk
@@ -73,18 +71,6 @@ def _connections() -> int:
     return max(soft, wanted) // 2
 
 
-def digests(files: tuple[Path, ...]) -> dict[str, Path]:
-    """Public base models by their SHA-256 in hex. Raises FormatError."""
-    found = {}
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                found[hashlib.file_digest(file, "sha256").hexdigest()] = path
-        except OSError as error:
-            raise FormatError(f"cannot read the base model {path}: {error.strerror}") from None
-    return found
-
-
 class VerifierServer:
     """A configured service; `serve` runs it until it is told to stop.
 
@@ -101,7 +87,7 @@ class VerifierServer:
         public = PublicKey.read(settings.signing.public_key)
         key = SigningKey(settings.signing.key, public)
         signer = NoteSigner.read(settings.log.key)
-        base_files = digests(settings.base_files)
+        base_files = files_by_digest(settings.base_files)
         self._log = LogWriter(settings.log.folder, signer)
         self._database = Database(settings.database_url)
         records, blobs = Records(self._database), BlobStore(settings.state)
