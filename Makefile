@@ -28,8 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 test: $(STAMP) ## run the tests, except the slow ones
 	$(BIN)/python -m pytest
 
-test-all: $(STAMP) ## run all tests, those of the second proof system included
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ezkl]'
+test-all: $(STAMP) ## run all tests, with the second proof system and independent programs
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[ezkl,interop]'
 	$(BIN)/python -m pytest -m ""
 
 lint: $(STAMP) ## check style, format and types
