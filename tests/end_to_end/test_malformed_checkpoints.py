@@ -259,7 +259,11 @@ def test_an_interrupted_commit_leaves_nothing(tmp_path: Path, number: signal.Sig
     model = write_safetensors(tmp_path / "model.safetensors", {"w": np.ones((2048, 2048), np.float32)})
     before = sorted(tmp_path.rglob("*"))
     line = command_line("prover.cli", ("commit", model, "--out", tmp_path / "commitment"))
-    process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE)
+
+    def heed() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # background jobs of a shell are started to ignore it
+
+    process = subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, preexec_fn=heed)
     deadline = time.monotonic() + 60
     while not left_behind(tmp_path, before) and time.monotonic() < deadline:
         time.sleep(0.005)
