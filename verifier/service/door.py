@@ -16,9 +16,13 @@ import grpc
 
 from circuits.errors import FormatError
 from verifier.service.answers import refuse
-from verifier.service.errors import BusyError, UnavailableError
+from verifier.service.errors import AccessError, BusyError, UnavailableError
 from verifier.service.identity import Identities
 from verifier.service.settings import Limits
+
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+HEALTH_CHECKS = 8
+"""Open health checks of all unknown callers together."""
 
 
 class Door(grpc.aio.ServerInterceptor):
@@ -38,7 +42,7 @@ class Door(grpc.aio.ServerInterceptor):
         async def enter(requests: AsyncIterator[Any], context: Any) -> Any:
             """The request, or all of them. Aborts the call unless it may come in."""
             try:
-                self._admit(context)
+                self._admit(context, details.method)
                 return requests if handler.request_streaming else await self._only(requests)
             except Exception as error:
                 await refuse(name, context, error)
@@ -56,10 +60,16 @@ class Door(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(behaviour, *coding)
         return grpc.stream_unary_rpc_method_handler(answer, *coding)
 
-    def _admit(self, context: Any) -> None:
-        caller = self._identities.caller(context).id
-        if self._open[caller] >= self._limits.caller_calls:
-            raise BusyError(f"{self._limits.caller_calls} calls of yours are open; wait for one to end")
+    def _admit(self, context: Any, method: str) -> None:
+        """Count a call. Whoever has a certificate of the clients' CA may ask for our health, known or not."""
+        try:
+            caller, limit = self._identities.caller(context).id, self._limits.caller_calls
+        except AccessError:
+            if method != HEALTH_CHECK:
+                raise
+            caller, limit = "", HEALTH_CHECKS
+        if self._open[caller] >= limit:
+            raise BusyError(f"{limit} calls of yours are open; wait for one to end")
         self._open[caller] += 1
 
         def leave(_: Any) -> None:
