@@ -98,6 +98,13 @@ def test_checks_that_ezkl_has_no_circuit_for_are_refused(tmp_path: Path) -> None
         circuit(tmp_path, 'check: kurtosis, tensors: "*", at_most: "30"')
 
 
+def test_tensors_too_large_for_any_circuit_are_refused_before_one_is_made(tmp_path: Path) -> None:
+    model = integers_of(write(tmp_path / "m.safetensors", {"a": np.ones((1, (1 << 20) + 1), np.float32)}))
+    statements = PolicyStatements.of(policy(CHECKS["frobenius-norm"]), Context(model.manifest))
+    with pytest.raises(EzklStatementError, match="use native"):
+        build_circuit(statements.program, model.manifest, True)
+
+
 def test_no_constant_of_a_circuit_can_be_rounded(tmp_path: Path) -> None:
     """float32 holds what the model holds, larger integers are public inputs, and equal statements are equal bytes."""
     built, _ = circuit(tmp_path, *CHECKS.values())
@@ -204,6 +211,22 @@ def test_files_that_are_no_reference_string_are_refused(tmp_path: Path) -> None:
         ReferenceString.open(tmp_path / "none")
     with pytest.raises(ReferenceStringError, match="exists"):
         generate(path, 10)
+
+
+@needs_ezkl
+def test_reference_strings_that_would_show_single_weights_are_refused(tmp_path: Path) -> None:
+    """A secret that is a root of unity makes two powers equal up to sign, also in a string longer than is needed."""
+    honest = generate(tmp_path / "srs", 6)
+    data = honest.path.read_bytes()
+    assert ReferenceString.open(honest.path) == honest
+    first, point = data[4:68], 64
+    other_sign = first[:32] + data[4 + point + 32 : 4 + 2 * point]
+    for level in range(6):
+        at = 4 + (point << level)
+        for forged in (first, other_sign, bytes(64), b"\xff" * 64):
+            (tmp_path / "forged").write_bytes(data[:at] + forged + data[at + point :])
+            with pytest.raises(ReferenceStringError, match="root of unity"):
+                ReferenceString.open(tmp_path / "forged")
 
 
 @pytest.mark.skipif(find_spec("ezkl") is not None, reason="ezkl is installed")
