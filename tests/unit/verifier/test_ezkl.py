@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -31,7 +32,8 @@ from verifier.backends.ezkl.errors import (
     ReferenceStringError,
 )
 from verifier.backends.ezkl.inputs import check_circuit
-from verifier.backends.ezkl.keys import derived
+from verifier.backends.ezkl.keys import SETTINGS as SETTINGS_FILE
+from verifier.backends.ezkl.keys import derived, require_settings
 from verifier.backends.ezkl.link import Coefficients, monomials, quotients
 from verifier.backends.ezkl.populations import LOWEST, shape_of_function
 from verifier.backends.ezkl.process import Job, Limits
@@ -262,6 +264,29 @@ def test_ezkl_computes_what_exact_evaluation_does(tmp_path: Path, reference: Ref
     limits = Limits(300, 4 << 30)
     with derived(built, reference, limits, proving=False) as keys:
         check_circuit(built, statements.program, statements.context.manifest, keys, reference, limits)
+
+
+@needs_ezkl
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("required_range_checks", [[-1, 1]]),
+        ("num_dynamic_lookups", 1),
+        ("run_args", {"disable_freivalds": False}),
+        ("run_args", {"input_visibility": "Private"}),
+        ("run_args", {"decomp_base": 65536}),
+    ],
+)
+def test_settings_under_which_ezkl_would_show_something_else_are_refused(
+    tmp_path: Path, reference: ReferenceString, name: str, value: object
+) -> None:
+    built, _ = circuit(tmp_path, CHECKS["max-abs"])
+    with derived(built, reference, Limits(300, 4 << 30), proving=False, cache=tmp_path / "keys") as keys:
+        content = json.loads(keys.path(SETTINGS_FILE).read_bytes())
+    require_settings(content, built, keys.log_rows)
+    content[name] = {**content[name], **value} if isinstance(value, dict) else value
+    with pytest.raises(EzklStatementError, match="read the statement differently"):
+        require_settings(content, built, keys.log_rows)
 
 
 @needs_ezkl
