@@ -113,6 +113,13 @@ def test_proofs_of_wrong_length_are_rejected(owner: Owner, bundle: EzklBundle) -
             owner.decide(replace(bundle, proof=proof), ASKED)
 
 
+def test_bytes_after_the_proof_are_rejected(owner: Owner, bundle: EzklBundle) -> None:
+    """ezkl itself ignores them."""
+    for extra in (b"\0", bytes(64)):
+        with pytest.raises(EzklProofError, match="trailing"):
+            owner.decide(replace(bundle, proof=bundle.proof + extra), ASKED)
+
+
 @pytest.mark.parametrize(
     ("field", "error"),
     [("key", SuppliedKeyError), ("settings", SuppliedKeyError), ("reference", ReferenceStringError)],

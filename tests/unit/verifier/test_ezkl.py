@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -31,7 +32,8 @@ from verifier.backends.ezkl.errors import (
     ReferenceStringError,
 )
 from verifier.backends.ezkl.inputs import check_circuit
-from verifier.backends.ezkl.keys import derived
+from verifier.backends.ezkl.keys import SETTINGS as SETTINGS_FILE
+from verifier.backends.ezkl.keys import derived, require_settings
 from verifier.backends.ezkl.link import Coefficients, monomials, quotients
 from verifier.backends.ezkl.populations import LOWEST, shape_of_function
 from verifier.backends.ezkl.process import Job, Limits
@@ -96,6 +98,13 @@ def test_other_statistics_are_refused_by_name(function: np.ndarray[tuple[int], n
 def test_checks_that_ezkl_has_no_circuit_for_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EzklStatementError, match="native argument"):
         circuit(tmp_path, 'check: kurtosis, tensors: "*", at_most: "30"')
+
+
+def test_tensors_too_large_for_any_circuit_are_refused_before_one_is_made(tmp_path: Path) -> None:
+    model = integers_of(write(tmp_path / "m.safetensors", {"a": np.ones((1, (1 << 20) + 1), np.float32)}))
+    statements = PolicyStatements.of(policy(CHECKS["frobenius-norm"]), Context(model.manifest))
+    with pytest.raises(EzklStatementError, match="use native"):
+        build_circuit(statements.program, model.manifest, True)
 
 
 def test_no_constant_of_a_circuit_can_be_rounded(tmp_path: Path) -> None:
@@ -206,6 +215,22 @@ def test_files_that_are_no_reference_string_are_refused(tmp_path: Path) -> None:
         generate(path, 10)
 
 
+@needs_ezkl
+def test_reference_strings_that_would_show_single_weights_are_refused(tmp_path: Path) -> None:
+    """A secret that is a root of unity makes two powers equal up to sign, also in a string longer than is needed."""
+    honest = generate(tmp_path / "srs", 6)
+    data = honest.path.read_bytes()
+    assert ReferenceString.open(honest.path) == honest
+    first, point = data[4:68], 64
+    other_sign = first[:32] + data[4 + point + 32 : 4 + 2 * point]
+    for level in range(6):
+        at = 4 + (point << level)
+        for forged in (first, other_sign, bytes(64), b"\xff" * 64):
+            (tmp_path / "forged").write_bytes(data[:at] + forged + data[at + point :])
+            with pytest.raises(ReferenceStringError, match="root of unity"):
+                ReferenceString.open(tmp_path / "forged")
+
+
 @pytest.mark.skipif(find_spec("ezkl") is not None, reason="ezkl is installed")
 def test_without_ezkl_the_error_names_the_extra(tmp_path: Path) -> None:
     with pytest.raises(EzklMissingError, match=r"weightproof\[ezkl\]"):
@@ -239,6 +264,29 @@ def test_ezkl_computes_what_exact_evaluation_does(tmp_path: Path, reference: Ref
     limits = Limits(300, 4 << 30)
     with derived(built, reference, limits, proving=False) as keys:
         check_circuit(built, statements.program, statements.context.manifest, keys, reference, limits)
+
+
+@needs_ezkl
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("required_range_checks", [[-1, 1]]),
+        ("num_dynamic_lookups", 1),
+        ("run_args", {"disable_freivalds": False}),
+        ("run_args", {"input_visibility": "Private"}),
+        ("run_args", {"decomp_base": 65536}),
+    ],
+)
+def test_settings_under_which_ezkl_would_show_something_else_are_refused(
+    tmp_path: Path, reference: ReferenceString, name: str, value: object
+) -> None:
+    built, _ = circuit(tmp_path, CHECKS["max-abs"])
+    with derived(built, reference, Limits(300, 4 << 30), proving=False, cache=tmp_path / "keys") as keys:
+        content = json.loads(keys.path(SETTINGS_FILE).read_bytes())
+    require_settings(content, built, keys.log_rows)
+    content[name] = {**content[name], **value} if isinstance(value, dict) else value
+    with pytest.raises(EzklStatementError, match="read the statement differently"):
+        require_settings(content, built, keys.log_rows)
 
 
 @needs_ezkl

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from circuits.evaluate import Evaluation, sources_of
@@ -77,8 +79,6 @@ class _Builder:
             # every circuit has the same three inputs
             self._limb(Advice((1,), 0, 0, "none"), limbs_of(Advice((1,), 0, 0, "none"))[0])
         cells = writer.concat(self._checked)
-        if cells.size > MAX_CELLS:
-            raise EzklStatementError(f"the statement checks {cells.size} cells, at most {MAX_CELLS} fit; use native")
         in_range = writer.total(writer.sub(writer.abs(cells), cells), (0,))
         size = self._public_cells if linked else CONTEXT_CELLS + constants
         public = writer.slice(Wire("public", (_ANY,)), 0, size)
@@ -125,19 +125,27 @@ class _Builder:
                 "the ezkl backend proves policies about one commitment; use native for base models"
             )
         if name not in self._weights:
-            size = int(np.prod(shape))
+            size = math.prod(shape)
             start = self._weight_cells
             self._weight_cells += size
+            self._require_fit()
             flat = self._writer.slice(Wire("weights", (_ANY,)), start, start + size)
             atom = Weight(shape, -(1 << 15), (1 << 15) - 1, name)
             self._weights[name] = (atom, self._writer.reshape(flat, shape))
             self._checked.append(self._writer.add(flat, self._writer.constant(np.array([1 << 15]))))
         return self._weights[name][1]
 
+    def _require_fit(self) -> None:
+        """Before anything of that size is made. Raises EzklStatementError."""
+        cells = self._weight_cells + self._advice_cells
+        if cells > MAX_CELLS:
+            raise EzklStatementError(f"the statement checks {cells} cells or more, at most {MAX_CELLS} fit; use native")
+
     def _limb(self, advice: Advice, limb: Limb) -> Wire:
         """One limb level; its range is checked, from both sides if it is not full."""
         start = self._advice_cells
         self._advice_cells += limb.cells
+        self._require_fit()
         self._advice.append(AdviceLimb(advice, limb))
         flat = self._writer.slice(Wire("advice", (_ANY,)), start, start + limb.cells)
         self._checked.append(flat)

@@ -13,7 +13,8 @@ them stays below the field's size: it is 0 iff all are. Histograms become sums o
 *Zero knowledge.* ezkl commits to inputs without blinding and opens each committed column at one point. So both hidden
 vectors end in `MASKS` uniform field elements, fresh for every proof: commitment and evaluation are two linear
 functionals of them, and independent of the weights (any minor of the matrix of Lagrange values is a Cauchy
-determinant, so not 0).
+determinant, so not 0). This hides the two vectors, not the circuit: ezkl blinds no multiplicities of its lookups, and a
+proof tells how often each digit and each sign was looked up in a column (docs/security.md).
 """
 
 from __future__ import annotations

@@ -35,6 +35,9 @@ INNER_COLUMNS = 2
 UNUSABLE_ROWS = 64
 """More than the rows that Halo2 keeps for its blinding."""
 LEAST_LOG_ROWS = 9
+_VISIBLE = ("input_visibility", "output_visibility", "param_visibility")
+VISIBILITY = ["KZGCommit", "Public", "Fixed"]
+"""Inputs, outputs and parameters, as ezkl writes what `run_args` asks for."""
 MOST_BLOCKS = 6
 DERIVATION = "weightproof/ezkl-keys/v1"
 """Changes with everything here that keys depend on."""
@@ -164,7 +167,7 @@ def _derive(folder: Path, circuit: Circuit, reference: ReferenceString, limits: 
     path(MODEL).write_bytes(circuit.model)
     rows, log_rows = _height(folder, circuit, reference, limits)
     content = _settings(folder, run_args(log_rows), limits)
-    _require_settings(content, circuit, log_rows)
+    require_settings(content, circuit, log_rows)
     ran = (
         Job(limits)
         .add("compile_circuit", model=path(MODEL), compiled=path(COMPILED), settings=path(SETTINGS))
@@ -174,7 +177,7 @@ def _derive(folder: Path, circuit: Circuit, reference: ReferenceString, limits: 
     if not proving:
         path(PROVING_KEY).unlink()
     # compile_circuit may write the settings again
-    _require_settings(json.loads(path(SETTINGS).read_bytes()), circuit, log_rows)
+    require_settings(json.loads(path(SETTINGS).read_bytes()), circuit, log_rows)
     path(DIGESTS).write_text(json.dumps({name: _sha256(path(name)) for name in _kept(folder)}, sort_keys=True))
     return Keys(folder, log_rows, rows, *_digests(folder), sum(ran.seconds), ran.peak)
 
@@ -189,7 +192,7 @@ def _settings(folder: Path, options: dict[str, Any], limits: Limits) -> dict[str
     return content
 
 
-def _require_settings(content: dict[str, Any], circuit: Circuit, log_rows: int) -> None:
+def require_settings(content: dict[str, Any], circuit: Circuit, log_rows: int) -> None:
     """ezkl understood the circuit as it was meant. Raises EzklStatementError."""
     sizes = [*circuit.hidden_sizes, circuit.public_cells]
     arguments = content["run_args"]
@@ -199,9 +202,13 @@ def _require_settings(content: dict[str, Any], circuit: Circuit, log_rows: int) 
         "scales": content["model_input_scales"] == [0, 0, 0] and content["model_output_scales"] == [0],
         "instances": content["model_instance_shapes"] == [[circuit.outputs]],
         "committed vectors": content["module_sizes"]["polycommit"] == sizes,
-        "lookups": content["required_lookups"] == [],
-        "digits": (arguments["decomp_base"], arguments["decomp_legs"]) == (256, 2),
-        "rows": arguments["logrows"] == log_rows and arguments["num_inner_cols"] == wanted["num_inner_cols"],
+        "lookups": content["required_lookups"] == [] and content["num_dynamic_lookups"] == content["num_shuffles"] == 0,
+        # signs and digits
+        "ranges": sorted(content["required_range_checks"]) == [[-1, 1], [0, 255]],
+        "visibility": [arguments[name] for name in _VISIBLE] == VISIBILITY,
+        "arguments": all(
+            arguments[name] == value for name, value in wanted.items() if name not in ("check_mode", *_VISIBLE)
+        ),
     }
     wrong = [name for name, good in found.items() if not good]
     if wrong:

@@ -11,6 +11,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from verifier.backends.ezkl.errors import ReferenceStringError
 from verifier.backends.ezkl.process import Job, Limits
@@ -19,6 +20,9 @@ MAX_LOG_ROWS = 22
 DESIGNATED = "designated"
 _POINT, _TAIL = 64, 256
 """Halo2's raw serialisation: u32 k, 2^k points in two bases, two points of the other group."""
+_COORDINATE = 32
+BASE_FIELD = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16D87CFD47
+"""The order of the field of BN254's coordinates; they are stored reduced."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class ReferenceString:
 
         *Soundness*: that the file is what the ceremony published is for the caller to compare, by its digest.
 
-        Raises ReferenceStringError if it cannot be read or has no reference string's size.
+        Raises ReferenceStringError if it cannot be read, has no reference string's size, or its secret is 0 or a root
+        of unity of a circuit's domain.
         """
         try:
             size = path.stat().st_size
@@ -50,6 +55,7 @@ class ReferenceString:
                 log_rows = int.from_bytes(file.read(4), "little")
                 if not 4 <= log_rows <= MAX_LOG_ROWS or size != 4 + 2 * (_POINT << log_rows) + _TAIL:
                     raise ReferenceStringError(f"{path} is no reference string of ezkl, or is truncated")
+                _require_no_root_of_unity(path, file, log_rows)
                 file.seek(0)
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
@@ -64,6 +70,32 @@ class ReferenceString:
     def describe(self) -> dict[str, str]:
         """For reports."""
         return {"sha256": self.sha256, "origin": self.origin}
+
+
+def _require_no_root_of_unity(path: Path, file: BinaryIO, log_rows: int) -> None:
+    """Refuse a secret s with s^(2^j) = 1 or s^(2^j) = -1 for some j < log_rows, and s = 0.
+
+    At a root of unity all but one of the Lagrange polynomials vanish: every commitment would be one cell of its column
+    times a generator, without any blind, and whoever made the string could read that cell by trying all weights. The
+    powers that a circuit of 2^k rows uses are those below 2^k, so one comparison for each k suffices: proofs verify
+    under true powers only.
+
+    Raises ReferenceStringError.
+    """
+
+    def coordinate(index: int) -> int:
+        file.seek(4 + _POINT * index)
+        return int.from_bytes(file.read(_COORDINATE), "little")
+
+    first = coordinate(0)
+    for level in range(log_rows):
+        power = coordinate(1 << level)
+        # a point and its negative share the coordinate; 0 stands for the neutral element
+        if power in (0, first) or power >= BASE_FIELD:
+            raise ReferenceStringError(
+                f"{path} is no honest reference string: its secret is 0 or a root of unity, and commitments under it"
+                " would show single weights; get one from a public ceremony"
+            )
 
 
 def generate(path: Path, log_rows: int, limits: Limits | None = None) -> ReferenceString:

@@ -96,8 +96,22 @@ def verify_proof(
 ) -> float:
     """Let ezkl check the proof's bytes against our own instances, settings and key; returns the seconds.
 
+    ezkl reads what it needs and ignores the rest, so a proof must not verify without its last byte.
+
     Raises EzklProofError if it rejects them (or crashes on them), EzklMissingError, EzklLimitError.
     """
+    seconds = _verify_prefix(proof, instances, keys, reference, limits)
+    try:
+        _verify_prefix(proof[:-1], instances, keys, reference, limits)
+    except EzklProofError:
+        return seconds
+    raise EzklProofError("the ezkl proof has trailing bytes")
+
+
+def _verify_prefix(
+    proof: bytes, instances: Sequence[int], keys: Keys, reference: ReferenceString, limits: Limits
+) -> float:
+    """The same, whatever follows the proof. Raises as `verify_proof`."""
     with tempfile.TemporaryDirectory(prefix="weightproof-ezkl-") as folder:
         file = Path(folder) / "proof.json"
         content = {
