@@ -27,7 +27,8 @@ from verifier.argument.field import P
 from verifier.argument.statement import open_transcript
 from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.circuit import Circuit
-from verifier.backends.ezkl.errors import EzklFailedError, EzklProofError, EzklStatementError
+from verifier.backends.ezkl.decision import NOT_HIDDEN
+from verifier.backends.ezkl.errors import EzklFailedError, EzklHidingError, EzklProofError, EzklStatementError
 from verifier.backends.ezkl.inputs import Hidden, evaluate
 from verifier.backends.ezkl.keys import COMPILED, PROVING_KEY, Keys, derived, require_reference
 from verifier.backends.ezkl.link import COORDINATES, MASK, LinkStatement, quotients
@@ -42,11 +43,13 @@ class EzklRun:
 
     Attributes:
         cache: where derived keys are kept; None derives them for one proof.
+        counts_may_be_told: the owner accepts what `NOT_HIDDEN` says; nothing is proved without it.
     """
 
     reference: ReferenceString
     limits: Limits
     cache: Path | None = None
+    counts_may_be_told: bool = False
 
 
 def require_fit(circuit: Circuit, limits: Limits) -> Estimate:
@@ -67,8 +70,11 @@ def audit_with_ezkl(
     weights: the link needs it, and refusals tell something too. What can be checked without the weights comes before.
 
     Raises PolicyError, StatementError (also where it would not fit), BudgetError, FalseStatementError,
-    CertificateError, ReferenceStringError, EzklMissingError, EzklFailedError.
+    CertificateError, ReferenceStringError, EzklMissingError, EzklFailedError,
+    EzklHidingError (the owner has not accepted what ezkl tells).
     """
+    if not run.counts_may_be_told:
+        raise EzklHidingError(f"{NOT_HIDDEN}: use the native argument, or accept it with --tell-digit-counts")
     commitment = audited.model.commitment
     statement = EzklStatement.of(policy, commitment, linked)
     blank = statement.link(nonce, bytes(32))

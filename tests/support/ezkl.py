@@ -71,7 +71,7 @@ class Owner:
 
     @property
     def run(self) -> EzklRun:
-        return EzklRun(self.reference, self.limits, self.folder / "owner-keys")
+        return EzklRun(self.reference, self.limits, self.folder / "owner-keys", counts_may_be_told=True)
 
     @property
     def verifying(self) -> Verifying:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from tests.end_to_end.models import small_tensors, write_policy, write_safetensors
 from tests.service.parties import Certificates, Service
@@ -17,7 +18,13 @@ def test_a_change_budget_against_a_public_file(certificates: Certificates, tmp_p
     tensors = small_tensors()
     base = write_safetensors(tmp_path / "base.safetensors", tensors)
     pinned = {"file_sha256": hashlib.sha256(base.read_bytes()).hexdigest()}
-    budget = {"check": "change-budget", "tensors": "*", "base": pinned, "norm": "max", "at_most": "0.01"}
+    budget: dict[str, Any] = {
+        "check": "change-budget",
+        "tensors": "*",
+        "base": pinned,
+        "norm": "max",
+        "at_most": "0.01",
+    }
     policy = write_policy(tmp_path / "policy.yaml", budget)
     made = Service.make(tmp_path / "service", certificates, policies=[policy], base_files=[base])
     with serving(made) as service:

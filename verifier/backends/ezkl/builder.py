@@ -14,6 +14,7 @@ from circuits.program import (
     Constant,
     Einsum,
     Expanded,
+    Identity,
     Indexed,
     Integers,
     Permuted,
@@ -216,7 +217,7 @@ class _Builder:
         """Does it depend on nothing hidden?"""
         if value not in self._known:
             inner = sources_of(value)
-            own = isinstance(value, Constant) or bool(inner)
+            own = isinstance(value, Constant | Identity) or bool(inner)
             self._known[value] = own and all(self._is_public(source) for source in inner)
         return self._known[value]
 
