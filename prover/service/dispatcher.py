@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from prover.service.settings import ProverSettings
+from prover.service.state import StateFolder
 from prover.service.worker import HANDLERS
 from verifier.service.errors import StorageError
 from verifier.service.jobs import Job, JobQueue
@@ -81,11 +82,15 @@ class Dispatcher:
         return True
 
     def _reap(self) -> None:
+        lost = False
         for running in [one for one in self._running if one.process.poll() is not None]:
             self._forget(running)
             if running.process.returncode != 0:
                 code = running.process.returncode
                 logger.warning("the worker of job %s ended with %d; see above for its log", running.job.id, code)
+                lost = True
+        if lost and not self._running:  # then what lies about half-made is nobody's
+            StateFolder(self._settings.state).sweep()
 
     def _forget(self, running: Running) -> None:
         self._running.remove(running)

@@ -76,7 +76,7 @@ class StateFolder:
             time.sleep(0.05)
 
     def sweep(self) -> None:
-        """Remove what commitments that were killed half-made left behind; only while locked, and before any job."""
+        """Remove what commitments that were killed half-made left behind; only while locked, and while no job runs."""
         for folder in (self.path / "commitments").glob(".*"):
             shutil.rmtree(folder, ignore_errors=True)
 
