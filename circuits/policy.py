@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from circuits import yaml_subset
+from circuits.checks.bases import Base
 from circuits.checks.change_budget import ChangeBudget
 from circuits.checks.direction_write_bound import DirectionWriteBound
 from circuits.checks.entropy import Entropy
@@ -83,6 +84,12 @@ class Policy(BaseModel):
     def digest(self) -> bytes:
         """SHA-256 of the canonical JSON: the same for files that differ in comments and order of keys only."""
         return hashlib.sha256(self.canonical).digest()
+
+    @property
+    def bases(self) -> tuple[Base, ...]:
+        """The base models that its checks compare with, one for every check that has one."""
+        found = [getattr(check, "base", None) for check in self.checks]
+        return tuple(base for base in found if base is not None)
 
     @staticmethod
     def from_bytes(data: bytes) -> Policy:

@@ -170,8 +170,18 @@ def files_by_digest(files: Sequence[Path]) -> dict[str, Path]:
 
 def pinned_files(policy: Policy) -> frozenset[str]:
     """The SHA-256 (hex) of the public base models that a policy names."""
-    bases = [getattr(check, "base", None) for check in policy.checks]
-    return frozenset(base.file_sha256 for base in bases if base is not None and base.file_sha256 is not None)
+    return frozenset(base.file_sha256 for base in policy.bases if base.file_sha256 is not None)
+
+
+def pinned_commitments(policy: Policy) -> dict[str, str]:
+    """The ids (hex) of the base commitments of a policy, by name. Raises PolicyError if one has none, or two."""
+    found: dict[str, str] = {}
+    for base in policy.bases:
+        if base.commitment is None:
+            continue
+        if base.id is None or found.setdefault(base.commitment, base.id) != base.id:
+            raise PolicyError(f"the base model {base.commitment!r} needs one id: the owner must not choose what it is")
+    return found
 
 
 def measure_context(audited: Manifest, bases: Mapping[str, Manifest], checkpoints: Sequence[Path]) -> Context:

@@ -32,11 +32,16 @@ Matrix = npt.NDArray[np.signedinteger[Any]]
 
 
 class Base(BaseModel):
-    """The model to compare with: a commitment that the verifier has accepted, or a public file of this digest."""
+    """The model to compare with: a commitment that the verifier has accepted, or a public file of this digest.
+
+    A commitment goes by a name that whoever runs the command gives a meaning to, unless the policy pins its id: then it
+    is that one commitment, whoever chooses.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     commitment: str | None = Field(default=None, min_length=1, max_length=200)
+    id: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     file_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     @property
@@ -45,11 +50,12 @@ class Base(BaseModel):
         return self.commitment or self.file_sha256 or ""
 
     def validate_values(self) -> None:
-        """Raises PolicyError unless exactly one way to name the base is used."""
+        """Raises PolicyError unless exactly one way to name the base is used, and an id goes with a commitment."""
         require(
             (self.commitment is None) != (self.file_sha256 is None),
             "a base is a commitment or a file_sha256, one of them",
         )
+        require(self.id is None or self.commitment is not None, "an id belongs to a base that is a commitment")
 
 
 @dataclass(frozen=True, eq=False)

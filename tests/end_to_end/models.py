@@ -45,13 +45,13 @@ def write_safetensors(path: Path, tensors: Mapping[str, Array]) -> Path:
     return path
 
 
-def policy_text(*checks: Mapping[str, str], name: str = "test") -> str:
+def policy_text(*checks: Mapping[str, Any], name: str = "test") -> str:
     """A policy of frobenius-norm checks, as YAML (JSON is YAML)."""
     full = [{"check": "frobenius-norm", **check} for check in checks]
     return json.dumps({"policy": "weightproof/policy/v1", "name": name, "checks": full})
 
 
-def write_policy(path: Path, *checks: Mapping[str, str], name: str = "test") -> Path:
+def write_policy(path: Path, *checks: Mapping[str, Any], name: str = "test") -> Path:
     path.write_text(policy_text(*checks, name=name))
     return path
 

@@ -75,6 +75,10 @@ class Audit(Statement):
 
     @cached_property
     def statements(self) -> PolicyStatements:
+        for base in self.policy.bases:
+            given = self.bases.committed.get(base.commitment or "")
+            if base.id is not None and given is not None and given.id.hex() != base.id:
+                raise PolicyError(f"the base model {base.commitment!r} must be the commitment {base.id}")
         return PolicyStatements.of(self.policy, self.bases.context(self.commitment))
 
     @cached_property

@@ -20,6 +20,7 @@ from circuits.errors import FormatError
 from circuits.policy import Policy
 from verifier.argument.parameters import PROTOCOL_VERSION
 from verifier.bundle import MAX_HEADER_BYTES, BundleHeader
+from verifier.decision import pinned_commitments
 from verifier.service import messages
 from verifier.service.answers import answered
 from verifier.service.blobs import BlobStore, disk
@@ -137,10 +138,11 @@ class VerifierServicer(stubs.VerifierServiceServicer):
         return wire.PublishPolicyResponse(policy=messages.policy_message(row))
 
     def publish(self, content: bytes) -> Record:
-        """Check and store a policy file. Raises FormatError, PolicyError."""
+        """Check and store a policy file; its base commitments have ids. Raises FormatError, PolicyError."""
         if len(content) > MAX_POLICY_BYTES:
             raise FormatError(f"a policy file has at most {MAX_POLICY_BYTES} bytes")
         policy = Policy.from_bytes(content)
+        pinned_commitments(policy)
         return self._records.publish(policy.digest.hex(), policy.name, len(policy.checks), content)
 
     @answered()
@@ -226,6 +228,8 @@ class VerifierServicer(stubs.VerifierServiceServicer):
             raise FormatError(f"an audit has at most {MAX_BASES} base models, with names of {MAX_TITLE} characters")
         commitment = self._valid(caller, request.commitment)
         bases = {name: self._valid(caller, base).id for name, base in sorted(request.bases.items())}
+        if bases != pinned_commitments(Policy.from_bytes(policy.content)):
+            raise FormatError("the base models of this audit are not those that its policy pins; see GetPolicy")
         return self._records.create_audit(
             caller.id,
             request_id,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from circuits.errors import FormatError
+from circuits.errors import FormatError, PolicyError
 from tests.end_to_end.commands import ACCEPTED, verifier
 from tests.end_to_end.models import norms, write_policy
 from tests.service.parties import Owner, Service
@@ -131,6 +132,21 @@ def test_an_unknown_policy_or_commitment_gets_no_nonce(owner: Owner, acme: Verif
         acme.create_audit("x", commitment, "policies/" + "0" * 64)
     with pytest.raises(NotFoundError, match="commitment"):
         acme.create_audit("x", "commitments/" + "0" * 64, owner.policy_name)
+
+
+def test_an_owner_cannot_choose_what_a_base_model_is(
+    service: Service, owner: Owner, acme: VerifierClient, tmp_path: Path
+) -> None:
+    regulator, commitment = service.client("regulator"), owner.register(acme)
+    budget: dict[str, Any] = {"check": "change-budget", "tensors": "*", "norm": "max", "at_most": "0.01"}
+    open_choice = write_policy(tmp_path / "open.yaml", {**budget, "base": {"commitment": "clean"}})
+    with pytest.raises(PolicyError, match="the owner must not choose"):
+        regulator.publish_policy(open_choice.read_bytes())
+    pinned = {"commitment": "clean", "id": "c" * 64}
+    policy = regulator.publish_policy(write_policy(tmp_path / "p.yaml", {**budget, "base": pinned}).read_bytes())
+    for bases in ({}, {"clean": commitment}, {"other": commitment}):
+        with pytest.raises(FormatError, match="not those that its policy pins"):
+            acme.create_audit(os.urandom(8).hex(), commitment, policy.name, bases)
 
 
 def test_an_invalid_commitment_gets_no_nonce(
