@@ -171,3 +171,25 @@ def test_the_verdict_over_a_slow_link_that_is_cut_is_the_same(service: Service, 
         require_certificate(service, client, client.audit(audit.name))
     finally:
         link.close()
+
+
+def test_what_was_logged_before_a_crash_is_found_again_and_not_logged_twice(
+    service: Service, owner: Owner, tmp_path: Path
+) -> None:
+    """The crash that random kills hardly meet: after the log's append, before the verdict."""
+    with running(Service.make(tmp_path / "service", service.certificates, policies=[owner.policy])) as made:
+        audits = [finish(made.client("acme"), owner, tmp_path) for _ in range(2)]
+        size = log_size(made)
+        assert made.stop() == 0
+        with sqlite3.connect(made.folder / "state" / "verifier.sqlite") as connection:
+            connection.execute("UPDATE audits SET state='VERIFYING', verdict=NULL, receipt=NULL, log_index=NULL")
+            connection.execute("UPDATE jobs SET state='QUEUED' WHERE kind='decide'")
+        connection.close()
+        made.start()
+        client = made.client("acme")
+        for audit in audits:
+            again = client.wait_audit(audit.name, 60)
+            assert (again.verdict, again.log_index) == (wire.VERDICT_ACCEPTED, audit.log_index)
+            assert again.attestation == audit.attestation
+            require_certificate(made, client, again)
+        assert log_size(made) == size
