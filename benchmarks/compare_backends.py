@@ -78,7 +78,7 @@ def measure(system: str, weights: int, folder: Path, srs: Path, memory: int) -> 
         with derived(statement.circuit, reference, limits, proving=True, cache=cache) as keys:
             setup = keys.seconds
         start = time.perf_counter()
-        run = EzklRun(reference, limits, cache, counts_may_be_told=True)
+        run = EzklRun(reference, limits, cache)
         bundle = audit_with_ezkl(opened, policy, nonce, run, kernels, progress, linked=linked)
         prove = time.perf_counter() - start
         accepted = verify_bundle(statement, bundle, reference, limits)

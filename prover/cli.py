@@ -188,11 +188,6 @@ def measure_command(
 @click.option(
     "--unlinked", is_flag=True, help="ezkl: smaller, but nothing shows that it is about the committed weights."
 )
-@click.option(
-    "--tell-digit-counts",
-    is_flag=True,
-    help="ezkl: its proofs are not zero knowledge; needed, and says that this is accepted (docs/ezkl.md).",
-)
 @click.option("--ezkl-cache", type=PATH, help="ezkl: a folder in which to keep derived keys; gigabytes.")
 @memory_option
 @seconds_option
@@ -210,7 +205,6 @@ def audit(
     backend: str,
     srs: Path | None,
     unlinked: bool,
-    tell_digit_counts: bool,
     ezkl_cache: Path | None,
     ezkl_memory: int,
     ezkl_seconds: int,
@@ -223,7 +217,7 @@ def audit(
     policy = Policy.read(policy_file)
     require_writable(out)
     limits = Limits(ezkl_seconds, ezkl_memory << 30)
-    run = ezkl_run(srs, ezkl_cache, limits, tell_digit_counts) if backend == "ezkl" else None
+    run = ezkl_run(srs, ezkl_cache, limits) if backend == "ezkl" else None
     if run is not None and (base or base_file):
         raise click.UsageError("--backend ezkl proves policies about one model; leave --base and --base-file out")
     audited = open_model(folder, model, device, progress)
@@ -266,14 +260,14 @@ def report_audit(
         click.echo(f"proved {policy.name}: {size} bytes in {out}; {left} proofs left")
 
 
-def ezkl_run(srs: Path | None, cache: Path | None, limits: Limits, accepted: bool) -> EzklRun:
+def ezkl_run(srs: Path | None, cache: Path | None, limits: Limits) -> EzklRun:
     """ezkl as the options say."""
     if srs is None:
         raise click.UsageError(
             "--backend ezkl needs --srs FILE: a public ceremony's reference string, or one that the verifier made;"
             " never your own"
         )
-    return EzklRun(ReferenceString.open(srs), limits, cache, accepted)
+    return EzklRun(ReferenceString.open(srs), limits, cache)
 
 
 @main.command()

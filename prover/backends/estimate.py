@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from verifier.backends.ezkl.circuit import Circuit
 from verifier.backends.ezkl.keys import INNER_COLUMNS, blocks, log_rows_for
 
-BASE_ROWS = 200
-ROWS_A_CHECKED_CELL = 8.2
-"""Two digits and a sign, each looked up, and the sum of |y| - y, in two inner columns."""
+ROWS_AN_OUTPUT = 2
+ROWS_A_DIGIT = 3.3
+"""The cell, the integer it is part of, x + d, and three halves of products and sums in the tree of fractions."""
 BASE_MEMORY = 80 << 20
 PROVE_BYTES_A_CELL = 7_000
 """A cell is a row of a block of columns: 65,536 weights, five blocks of 2^17 rows, took 4.8 GB."""
@@ -36,7 +36,7 @@ class Estimate:
 
 def estimate(circuit: Circuit) -> Estimate:
     """The estimate for a circuit; for 4,096 weights and more within a fifth of the rows that ezkl counts."""
-    rows = BASE_ROWS + int(ROWS_A_CHECKED_CELL * circuit.checked) + circuit.products // INNER_COLUMNS
+    rows = ROWS_AN_OUTPUT * circuit.outputs + int(ROWS_A_DIGIT * circuit.digits) + circuit.products // INNER_COLUMNS
     log_rows = log_rows_for(circuit, rows)
     cells = blocks(rows, log_rows) << log_rows
     return Estimate(

@@ -26,15 +26,14 @@ from prover.progress import Progress
 from verifier.argument.field import P
 from verifier.argument.statement import open_transcript
 from verifier.backends.ezkl.bundle import EzklBundle
-from verifier.backends.ezkl.circuit import Circuit
-from verifier.backends.ezkl.decision import NOT_HIDDEN
-from verifier.backends.ezkl.errors import EzklFailedError, EzklHidingError, EzklProofError, EzklStatementError
-from verifier.backends.ezkl.inputs import Hidden, evaluate
+from verifier.backends.ezkl.circuit import CHALLENGE_CELLS, Circuit
+from verifier.backends.ezkl.errors import EzklFailedError, EzklProofError, EzklStatementError
+from verifier.backends.ezkl.inputs import INPUT, WITNESS, Hidden, commitments, evaluate, write_inputs
 from verifier.backends.ezkl.keys import COMPILED, PROVING_KEY, Keys, derived, require_reference
 from verifier.backends.ezkl.link import COORDINATES, MASK, LinkStatement, quotients
 from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString
-from verifier.backends.ezkl.verification import EzklStatement, ezkl_commitments, verify_proof
+from verifier.backends.ezkl.verification import HIDDEN_VECTORS, EzklStatement, ezkl_commitments, verify_proof
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,11 @@ class EzklRun:
 
     Attributes:
         cache: where derived keys are kept; None derives them for one proof.
-        counts_may_be_told: the owner accepts what `NOT_HIDDEN` says; nothing is proved without it.
     """
 
     reference: ReferenceString
     limits: Limits
     cache: Path | None = None
-    counts_may_be_told: bool = False
 
 
 def require_fit(circuit: Circuit, limits: Limits) -> Estimate:
@@ -70,11 +67,8 @@ def audit_with_ezkl(
     weights: the link needs it, and refusals tell something too. What can be checked without the weights comes before.
 
     Raises PolicyError, StatementError (also where it would not fit), BudgetError, FalseStatementError,
-    CertificateError, ReferenceStringError, EzklMissingError, EzklFailedError,
-    EzklHidingError (the owner has not accepted what ezkl tells).
+    CertificateError, ReferenceStringError, EzklMissingError, EzklFailedError.
     """
-    if not run.counts_may_be_told:
-        raise EzklHidingError(f"{NOT_HIDDEN}: use the native argument, or accept it with --tell-digit-counts")
     commitment = audited.model.commitment
     statement = EzklStatement.of(policy, commitment, linked)
     blank = statement.link(nonce, bytes(32))
@@ -98,11 +92,7 @@ def audit_with_ezkl(
         progress.stage("ezkl setup"),
         derived(statement.circuit, run.reference, run.limits, proving=True, cache=run.cache) as keys,
     ):
-        hidden = Hidden.fresh(
-            statement.circuit,
-            lambda name: audited.model.integers.matrix(name).astype(np.int64),
-            lambda advice: values[advice] if advice.name != "none" else np.zeros(1, np.int64),
-        )
+        hidden = Hidden.fresh(statement.circuit, values.__getitem__)
 
         def native(side: LinkStatement) -> bytes:
             # field elements as signed integers
@@ -135,33 +125,36 @@ def prove_hidden(
 ) -> tuple[bytes, bytes]:
     """One attempt, verified before it leaves: ezkl's proof, and the link's (empty if the circuit is not linked).
 
-    For a link the commitment to weights and mask is computed first, from a run with blank public cells; the native
-    proof draws its challenges after it.
+    The commitment to weights and mask is computed first, then, for a link, the native proof that draws its challenges
+    after it; then the commitment to the advice, and from both the point of the range check.
 
     Raises EzklFailedError if ezkl computes another output than exact evaluation, or makes a proof that does not verify;
     LinkError.
     """
     circuit, context = statement.circuit, statement.context(nonce)
-    link, quotient, native_proof, committed = list[int](), list[int](), b"", b""
+    link, quotient, native_proof = list[int](), list[int](), b""
+    blank = circuit.public(context, [0] * CHALLENGE_CELLS, [0] * circuit.link_cells)
     with tempfile.TemporaryDirectory(prefix="weightproof-ezkl-") as name:
-        folder = Path(name)
+        folder, weights = Path(name), hidden.weights()
         if circuit.linked:
-            hidden.write(folder / "input.json", context, [0] * circuit.link_cells, [0] * COORDINATES)
-            _, committed = evaluate(folder, keys, run.reference, run.limits)
-            side = statement.link(nonce, committed, hidden.answer)
+            write_inputs(folder / INPUT, [weights, hidden.advice([0] * COORDINATES), blank])
+            side = statement.link(nonce, commitments(folder, keys, run.reference, run.limits)[0], hidden.answer)
             native_proof = native(side)
             ((coefficients, total),) = side.opened
             link = coefficients.public(total)
             quotient = quotients(coefficients.combination(hidden.matrices()), hidden.mask, total)
-        instances = circuit.instances(context, link, published)
-        hidden.write(folder / "input.json", context, link, quotient)
-        outputs, _ = evaluate(folder, keys, run.reference, run.limits)
-        if outputs != instances:
+        advice = hidden.advice(quotient)
+        write_inputs(folder / INPUT, [weights, advice, blank])
+        committed = commitments(folder, keys, run.reference, run.limits)[:HIDDEN_VECTORS]
+        challenge = statement.challenge(nonce, committed)
+        write_inputs(folder / INPUT, [weights, advice, circuit.public(context, challenge, link)])
+        instances = circuit.instances(context, challenge, link, published)
+        if evaluate(folder, keys, run.limits) != instances:
             raise EzklFailedError("ezkl computes another output than exact evaluation: nothing was proved")
         proof = prove_witness(folder, keys, run)
     try:
-        if circuit.linked and ezkl_commitments(circuit, proof)[0][:32] != committed:
-            raise EzklProofError("it begins with another commitment than was computed")
+        if [point[:32] for point in ezkl_commitments(circuit, proof)[:HIDDEN_VECTORS]] != committed:
+            raise EzklProofError("it begins with other commitments than were computed")
         verify_proof(proof, instances, keys, run.reference, run.limits)
     except EzklProofError as error:
         raise EzklFailedError(f"ezkl made a proof that does not verify, and it was discarded: {error}") from None
@@ -169,10 +162,10 @@ def prove_hidden(
 
 
 def prove_witness(folder: Path, keys: Keys, run: EzklRun) -> bytes:
-    """The proof of `witness.json` of a folder, as ezkl makes it."""
+    """The proof of a folder's witness, as ezkl makes it."""
     Job(run.limits).add(
         "prove",
-        witness=folder / "witness.json",
+        witness=folder / WITNESS,
         model=keys.path(COMPILED),
         pk=keys.path(PROVING_KEY),
         proof=folder / "proof.json",

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from circuits.errors import VerificationError
-from circuits.program import Advice, Integers
+from circuits.policy import Policy
+from circuits.program import Integers, Value, Weight
 from prover.argument.prove import prove
 from prover.backends.ezkl import prove_witness
 from tests.support.ezkl import KERNELS, NONCE, Owner, matrix, needs_ezkl, policy, with_byte
@@ -21,6 +22,7 @@ from verifier.argument.field import K, P
 from verifier.attestation.issue import model_audit
 from verifier.attestation.predicate import MODEL_AUDIT_OTHER_SYSTEM, ModelAudit
 from verifier.backends.ezkl.bundle import EzklBundle
+from verifier.backends.ezkl.circuit import FIELD, Comparison
 from verifier.backends.ezkl.decision import PROOF_SYSTEM, decide_ezkl
 from verifier.backends.ezkl.errors import (
     EzklFailedError,
@@ -30,11 +32,21 @@ from verifier.backends.ezkl.errors import (
     ReferenceStringError,
     SuppliedKeyError,
 )
-from verifier.backends.ezkl.inputs import Hidden, evaluate
-from verifier.backends.ezkl.keys import KEY, SETTINGS, derived
+from verifier.backends.ezkl.inputs import (
+    INPUT,
+    WITNESS,
+    Hidden,
+    commitments,
+    conditions_of,
+    element,
+    evaluate,
+    write_inputs,
+)
+from verifier.backends.ezkl.keys import KEY, SETTINGS, Keys, derived
 from verifier.backends.ezkl.link import COORDINATES, MASK, LinkStatement
 from verifier.backends.ezkl.process import Limits
 from verifier.backends.ezkl.reference_string import ReferenceString, generate
+from verifier.backends.ezkl.verification import EzklStatement
 
 pytestmark = needs_ezkl
 ASKED = policy('check: frobenius-norm, tensors: "*", at_most: "8"')
@@ -77,7 +89,7 @@ def test_an_honest_bundle_is_accepted_and_says_what_it_rests_on(owner: Owner, bu
     assert report["verdict"] == "accepted"
     assert report["linked"] is True
     assert report["reference_string"] == {"sha256": owner.reference.sha256, "origin": "designated"}
-    assert len(bundle.proof) < 16_000
+    assert len(bundle.proof) < 8_000
 
 
 def test_an_attestation_of_it_says_the_same(owner: Owner, bundle: EzklBundle) -> None:
@@ -168,13 +180,39 @@ def test_another_nonce_or_policy_is_rejected(owner: Owner, bundle: EzklBundle) -
         owner.decide(bundle, TIGHT)
 
 
-def cheat(owner: Owner, hidden: Hidden, link: list[int], quotient: list[int], folder: Path, linked: bool) -> bytes:
-    """ezkl's proof of whatever the hidden vectors are, honest outputs or not."""
-    statement = owner.statement(ASKED, linked=linked)
-    with derived(statement.circuit, owner.reference, owner.limits, proving=True, cache=owner.run.cache) as keys:
-        hidden.write(folder / "input.json", statement.context(NONCE), link, quotient)
-        evaluate(folder, keys, owner.reference, owner.limits)
+Edit = Callable[[list[int], list[int]], None]
+
+
+def cheat(
+    owner: Owner,
+    hidden: Hidden,
+    folder: Path,
+    asked: Policy = ASKED,
+    link: tuple[list[int], list[int]] | None = None,
+    edit: Edit | None = None,
+    challenge: list[int] | None = None,
+) -> bytes:
+    """ezkl's proof of whatever the hidden vectors are, honest or not; a cheat may use a challenge of its own."""
+    public, quotient = link or ([], [])
+    statement = owner.statement(asked, linked=link is not None)
+    circuit, context = statement.circuit, statement.context(NONCE)
+    vectors = [hidden.weights(), hidden.advice(quotient)]
+    if edit is not None:
+        edit(*vectors)
+    with derived(circuit, owner.reference, owner.limits, proving=True, cache=owner.run.cache) as keys:
+        if challenge is None:
+            challenge = drawn(owner, statement, vectors, folder, keys)
+        write_inputs(folder / INPUT, [*vectors, circuit.public(context, challenge, public)])
+        evaluate(folder, keys, owner.limits)
         return prove_witness(folder, keys, owner.run)
+
+
+def drawn(owner: Owner, statement: EzklStatement, vectors: list[list[int]], folder: Path, keys: Keys) -> list[int]:
+    """The challenge that the verifier draws for these vectors."""
+    blank = [0] * statement.circuit.public_cells
+    write_inputs(folder / INPUT, [*vectors, blank])
+    points = commitments(folder, keys, owner.reference, owner.limits)
+    return statement.challenge(NONCE, points)
 
 
 def unlinked_bundle(owner: Owner, proof: bytes) -> EzklBundle:
@@ -184,23 +222,91 @@ def unlinked_bundle(owner: Owner, proof: bytes) -> EzklBundle:
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [1 << 15, -(1 << 15) - 1, (1 << 16) + 5])
 def test_a_weight_out_of_range_is_rejected(owner: Owner, tmp_path: Path, value: int) -> None:
-    """One weight outside [-2^15, 2^15), everything else as it was: ezkl cannot prove it, or the verifier refuses it."""
+    """One weight outside [-2^15, 2^15), everything else as it was."""
     hidden = owner.hidden(ASKED, linked=False)
-    weights = hidden.weight("weight").copy()
+    weights = hidden.matrices()[0].copy()
     weights[0, 0] = value
-    try:
-        proof = cheat(owner, replace(hidden, weight=lambda name: weights), [], [], tmp_path, linked=False)
-    except EzklFailedError:
-        return
+    proof = cheat(owner, instead(hidden, weights), tmp_path)
     with pytest.raises(EzklProofError):
         owner.decide(unlinked_bundle(owner, proof), ASKED)
+
+
+def instead(hidden: Hidden, weights: Integers, advice: Callable[[Value], Integers] | None = None) -> Hidden:
+    """The same attempt with other weights, and other advice for them."""
+    own = hidden.value if advice is None else advice
+    return replace(hidden, value=lambda value: weights if isinstance(value, Weight) else own(value))
+
+
+def test_digits_that_are_no_digits_are_rejected(owner: Owner, tmp_path: Path) -> None:
+    """The same weight from 256 more in its low digit: every other equation holds."""
+
+    def edit(weights: list[int], advice: list[int]) -> None:
+        weights[0] += 256
+        weights[1] -= 1
+
+    proof = cheat(owner, owner.hidden(ASKED, linked=False), tmp_path, edit=edit)
+    with pytest.raises(EzklProofError):
+        owner.decide(unlinked_bundle(owner, proof), ASKED)
+
+
+@pytest.mark.slow
+def test_multiplicities_fitted_to_a_known_point_are_rejected(owner: Owner, tmp_path: Path) -> None:
+    """They solve the equation, but the verifier draws another point after them; an own point is no public input."""
+    statement, hidden = owner.statement(ASKED, linked=False), owner.hidden(ASKED, linked=False)
+    circuit = statement.circuit
+    weights, advice = hidden.weights(), hidden.advice([])
+    weights[0] += 256
+    weights[1] -= 1
+    with derived(circuit, owner.reference, owner.limits, proving=True, cache=owner.run.cache) as keys:
+        challenge = drawn(owner, statement, [weights, advice], tmp_path, keys)
+    product = 1
+    for digit in (*weights[: circuit.weight_digits], *advice[: circuit.advice_digits]):
+        product = product * (challenge[0] + digit) % FIELD
+    left = conditions_of(circuit, hidden.value, (weights, advice), challenge)[0]
+    fitted = left * pow(product * challenge[1], -1, FIELD)
+
+    def edit(first: list[int], second: list[int]) -> None:
+        first[:2] = weights[:2]
+        second[circuit.advice_digits] += fitted
+
+    for own in (challenge, None):
+        proof = cheat(owner, hidden, tmp_path, edit=edit, challenge=own)
+        with pytest.raises(EzklProofError):
+            owner.decide(unlinked_bundle(owner, proof), ASKED)
+
+
+OUTLIERS = policy('check: outlier-fraction, tensors: "*", tau: "0.5", at_most: "0.9"')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 256])
+def test_a_forged_comparison_is_rejected(owner: Owner, tmp_path: Path, step: int) -> None:
+    """A weight that counts for less than one, or on the other side of the threshold; multiplicities fit the digits."""
+    hidden = owner.hidden(OUTLIERS, linked=False)
+    circuit = owner.statement(OUTLIERS, linked=False).circuit
+    start = 0
+    for one in circuit.advice:
+        if isinstance(one.source, Comparison):
+            break
+        start += one.cells * one.digits
+
+    def edit(weights: list[int], advice: list[int]) -> None:
+        at, count = start + (step == 256), circuit.advice_digits
+        advice[at] = advice[at] + step if advice[at] + step < 256 or step == 256 else advice[at] - step
+        every = [*weights[: circuit.weight_digits], *advice[:count]]
+        advice[count : count + 256] = [every.count(t) for t in range(256)]
+
+    proof = cheat(owner, hidden, tmp_path, asked=OUTLIERS, edit=edit)
+    honest = owner.audit(OUTLIERS, linked=False)
+    with pytest.raises(EzklProofError):
+        owner.decide(replace(honest, proof=proof), OUTLIERS)
 
 
 def test_a_tampered_certificate_is_rejected(owner: Owner, tmp_path: Path) -> None:
     """The slack of the comparison is one too large."""
     hidden = owner.hidden(ASKED, linked=False)
-    wrong = replace(hidden, advice=lambda advice: hidden.advice(advice) + 1)
-    proof = cheat(owner, wrong, [], [], tmp_path, linked=False)
+    wrong = instead(hidden, hidden.matrices()[0], lambda value: hidden.value(value) + 1)
+    proof = cheat(owner, wrong, tmp_path)
     with pytest.raises(EzklProofError):
         owner.decide(unlinked_bundle(owner, proof), ASKED)
 
@@ -210,15 +316,16 @@ def test_a_tampered_witness_file_is_rejected(owner: Owner, tmp_path: Path) -> No
     """The witness claims the output that the verifier wants to see, for weights that do not have it."""
     statement = owner.statement(ASKED, linked=False)
     hidden = owner.hidden(ASKED, linked=False)
-    big = np.full((4, 4), 32_000)
+    false = instead(hidden, np.full((4, 4), 32_000))
     with derived(statement.circuit, owner.reference, owner.limits, proving=True, cache=owner.run.cache) as keys:
-        replace(hidden, weight=lambda name: big).write(tmp_path / "input.json", statement.context(NONCE), [], [])
-        evaluate(tmp_path, keys, owner.reference, owner.limits)
-        claimed = json.loads((tmp_path / "witness.json").read_text())
-        hidden.write(tmp_path / "input.json", statement.context(NONCE), [], [])
-        evaluate(tmp_path, keys, owner.reference, owner.limits)
-        claimed["outputs"] = json.loads((tmp_path / "witness.json").read_text())["outputs"]
-        (tmp_path / "witness.json").write_text(json.dumps(claimed))
+        challenge = drawn(owner, statement, [false.weights(), false.advice([])], tmp_path, keys)
+        public = statement.circuit.public(statement.context(NONCE), challenge, [])
+        write_inputs(tmp_path / INPUT, [false.weights(), false.advice([]), public])
+        evaluate(tmp_path, keys, owner.limits)
+        claimed = json.loads((tmp_path / WITNESS).read_text())
+        own = statement.circuit.instances(statement.context(NONCE), challenge, [], [])
+        claimed["outputs"] = [[element(cell) for cell in own]]
+        (tmp_path / WITNESS).write_text(json.dumps(claimed))
         try:
             proof = prove_witness(tmp_path, keys, owner.run)
         except EzklFailedError:
@@ -233,12 +340,13 @@ def test_a_tampered_witness_file_is_rejected(owner: Owner, tmp_path: Path) -> No
 def link_to(owner: Owner, hidden: Hidden, folder: Path) -> tuple[LinkStatement, bytes]:
     """The native side for the owner's own weights, after ezkl committed to `hidden`."""
     statement = owner.statement(ASKED)
-    with derived(statement.circuit, owner.reference, owner.limits, proving=True, cache=owner.run.cache) as keys:
-        blank = [0] * statement.circuit.link_cells
-        hidden.write(folder / "input.json", statement.context(NONCE), blank, [0] * COORDINATES)
-        _, point = evaluate(folder, keys, owner.reference, owner.limits)
+    circuit = statement.circuit
+    with derived(circuit, owner.reference, owner.limits, proving=True, cache=owner.run.cache) as keys:
+        blank = [0] * circuit.public_cells
+        write_inputs(folder / INPUT, [hidden.weights(), hidden.advice([0] * COORDINATES), blank])
+        point = commitments(folder, keys, owner.reference, owner.limits)[0]
     own = owner.opened.model.integers.matrix("weight").astype(np.int64)
-    side = statement.link(NONCE, point, replace(hidden, weight=lambda name: own).answer)
+    side = statement.link(NONCE, point, instead(hidden, own).answer)
     return side, native_side(owner, hidden.mask)(side)
 
 
@@ -252,35 +360,35 @@ def closest(hidden: Hidden, side: LinkStatement) -> tuple[list[int], list[int]]:
 def test_other_weights_on_the_two_sides_are_rejected(owner: Owner, bundle: EzklBundle, tmp_path: Path) -> None:
     """One weight differs by one unit."""
     honest = owner.hidden(ASKED)
-    other = honest.weight("weight").copy()
+    other = honest.matrices()[0].copy()
     other[1, 2] -= np.sign(other[1, 2])
-    hidden = replace(honest, weight=lambda name: other, advice=slack_for(honest, other))
+    hidden = instead(honest, other, slack_for(honest, other))
     side, native = link_to(owner, hidden, tmp_path)
     link, quotient = closest(hidden, side)
-    proof = cheat(owner, hidden, link, quotient, tmp_path, linked=True)
+    proof = cheat(owner, hidden, tmp_path, link=(link, quotient))
     with pytest.raises(EzklProofError):
         owner.decide(replace(bundle, proof=proof, link=native), ASKED)
 
 
-def slack_for(honest: Hidden, weights: Integers) -> Callable[[Advice], Integers]:
+def slack_for(honest: Hidden, weights: Integers) -> Callable[[Value], Integers]:
     """The slack of the norm for other weights: the circuit's own statement holds."""
-    own = honest.weight("weight")
-    return lambda advice: honest.advice(advice) + int((own**2).sum() - (weights**2).sum())
+    own = honest.matrices()[0]
+    return lambda value: honest.value(value) + int((own**2).sum() - (weights**2).sum())
 
 
 @pytest.mark.slow
 def test_a_mask_chosen_after_the_challenge_is_rejected(owner: Owner, bundle: EzklBundle, tmp_path: Path) -> None:
     """The mask on ezkl's side makes up for other weights, but then the commitment is not the one that was absorbed."""
     honest = owner.hidden(ASKED)
-    other = honest.weight("weight").copy()
+    other = honest.matrices()[0].copy()
     other[1, 2] -= np.sign(other[1, 2])
-    hidden = replace(honest, weight=lambda name: other, advice=slack_for(honest, other))
+    hidden = instead(honest, other, slack_for(honest, other))
     side, native = link_to(owner, hidden, tmp_path)
     ((coefficients, total),) = side.opened
     c0, c1, c2 = (c % P for c in coefficients.combination([other]))
     late = replace(hidden, mask=total - K((c0, c1, c2)))
     link, quotient = closest(late, side)
-    proof = cheat(owner, late, link, quotient, tmp_path, linked=True)
+    proof = cheat(owner, late, tmp_path, link=(link, quotient))
     with pytest.raises(LinkError):
         owner.decide(replace(bundle, proof=proof, link=native), ASKED)
 

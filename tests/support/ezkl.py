@@ -71,7 +71,7 @@ class Owner:
 
     @property
     def run(self) -> EzklRun:
-        return EzklRun(self.reference, self.limits, self.folder / "owner-keys", counts_may_be_told=True)
+        return EzklRun(self.reference, self.limits, self.folder / "owner-keys")
 
     @property
     def verifying(self) -> Verifying:
@@ -93,11 +93,7 @@ class Owner:
         certified = certify([integers], asked, Progress.silent())
         # the statement's own program: values are looked up by identity
         values = Evaluation(statement.statements.program, atoms([integers], certified.certificates))
-        return Hidden.fresh(
-            statement.circuit,
-            lambda name: integers.matrix(name).astype(np.int64),
-            lambda advice: values[advice] if advice.name != "none" else np.zeros(1, np.int64),
-        )
+        return Hidden.fresh(statement.circuit, values.__getitem__)
 
 
 def with_byte(data: bytes, position: int) -> bytes:

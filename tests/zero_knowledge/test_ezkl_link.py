@@ -35,7 +35,7 @@ def statement(model: Model, answer: object = None) -> LinkStatement:
 
 
 def fresh_mask() -> K:
-    return Hidden.fresh(None, lambda name: None, lambda advice: None).mask  # type: ignore[arg-type, return-value]
+    return Hidden.fresh(None, lambda value: None).mask  # type: ignore[arg-type, return-value]
 
 
 def total(coefficients: Coefficients, values: list[Integers], mask: K) -> K:
@@ -115,6 +115,6 @@ def test_totals_of_two_models_have_one_distribution() -> None:
 
 
 def test_every_attempt_has_masks_of_its_own() -> None:
-    drawn = [Hidden.fresh(None, lambda name: None, lambda advice: None) for _ in range(3)]  # type: ignore[arg-type, return-value]
+    drawn = [Hidden.fresh(None, lambda value: None) for _ in range(3)]  # type: ignore[arg-type, return-value]
     assert len({one.mask for one in drawn}) == 3
     assert len({blind for one in drawn for part in one.blinds for blind in part}) == 3 * 2 * len(drawn[0].blinds[0])

@@ -22,7 +22,7 @@ from tests.support.ezkl import matrix, needs_ezkl, policy
 from verifier.argument.field import K, P
 from verifier.backends.ezkl.builder import build_circuit
 from verifier.backends.ezkl.bundle import MAGIC, EzklBundle
-from verifier.backends.ezkl.circuit import FIELD, Circuit
+from verifier.backends.ezkl.circuit import CHALLENGE_CELLS, FIELD, Circuit
 from verifier.backends.ezkl.errors import (
     EzklBundleError,
     EzklFailedError,
@@ -40,6 +40,7 @@ from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString, generate
 
 VALUES = np.arange(-(1 << 15), 1 << 15)
+BLANK = [0] * CHALLENGE_CELLS
 CHECKS = {
     "frobenius-norm": 'check: frobenius-norm, tensors: "*", at_most: "6"',
     "max-abs": 'check: max-abs, tensors: "*", at_most: "3.5"',
@@ -107,14 +108,14 @@ def test_tensors_too_large_for_any_circuit_are_refused_before_one_is_made(tmp_pa
         build_circuit(statements.program, model.manifest, True)
 
 
-def test_no_constant_of_a_circuit_can_be_rounded(tmp_path: Path) -> None:
-    """float32 holds what the model holds, larger integers are public inputs, and equal statements are equal bytes."""
+def test_no_number_of_a_circuit_can_be_rounded(tmp_path: Path) -> None:
+    """The model holds indices and shapes only, numbers are public inputs, and equal statements are equal bytes."""
     built, _ = circuit(tmp_path, *CHECKS.values())
     model = onnx.load_from_string(built.model)
-    for initialiser in model.graph.initializer:
-        array = onnx.numpy_helper.to_array(initialiser)
-        assert array.dtype == np.int64 or np.abs(array).max() < 1 << 16
-    assert any(constant >= 1 << 16 for constant in built.constants)
+    assert {one.data_type for one in model.graph.initializer} == {onnx.TensorProto.INT64}
+    assert "Constant" not in {node.op_type for node in model.graph.node}
+    assert any(constant >= 1 << 40 for constant in built.constants)
+    assert len(set(built.constants)) == len(built.constants)
     assert circuit(tmp_path, *CHECKS.values())[0].digest == built.digest
 
 
@@ -124,16 +125,16 @@ def test_linked_and_unlinked_circuits_differ(tmp_path: Path) -> None:
     assert linked.digest != unlinked.digest
     assert unlinked.link_cells == 0
     with pytest.raises(LinkError):
-        unlinked.public(bytes(32), [0])
+        unlinked.public(bytes(32), BLANK, [0])
 
 
 def test_expected_instances_are_field_elements_and_end_with_what_is_disclosed(tmp_path: Path) -> None:
     built, _ = circuit(tmp_path, CHECKS["frobenius-norm"], linked=False)
-    instances = built.instances(b"\xff" * 32, [], [])
+    instances = built.instances(b"\xff" * 32, [5, *BLANK[1:]], [], [])
     assert all(0 <= cell < FIELD for cell in instances)
-    assert instances[:2] == [(1 << 128) - 1] * 2
+    assert instances[:3] == [(1 << 128) - 1, (1 << 128) - 1, 5]
     assert len(instances) == built.outputs
-    assert instances[built.public_cells :] == [0] * (1 + len(built.zeros))
+    assert instances[built.public_cells :] == [0] * (len(built.conditions) + len(built.zeros))
 
 
 def test_combinations_agree_with_arithmetic_in_the_field() -> None:
@@ -162,7 +163,7 @@ def test_combinations_agree_with_arithmetic_in_the_field() -> None:
 
 def test_estimates_refuse_what_would_not_fit(tmp_path: Path) -> None:
     built, _ = circuit(tmp_path, CHECKS["spectral-norm"])
-    assert require_fit(built, Limits(600, 1 << 30)).rows > built.checked
+    assert require_fit(built, Limits(600, 1 << 30)).rows > built.digits
     assert estimate(built).memory < 1 << 30
     with pytest.raises(EzklStatementError, match="native"):
         require_fit(built, Limits(600, 1 << 20))
@@ -263,7 +264,7 @@ def test_ezkl_computes_what_exact_evaluation_does(tmp_path: Path, reference: Ref
     built, statements = circuit(tmp_path, CHECKS[name])
     limits = Limits(300, 4 << 30)
     with derived(built, reference, limits, proving=False) as keys:
-        check_circuit(built, statements.program, statements.context.manifest, keys, reference, limits)
+        check_circuit(built, statements.program, statements.context.manifest, keys, limits)
 
 
 @needs_ezkl
@@ -271,6 +272,7 @@ def test_ezkl_computes_what_exact_evaluation_does(tmp_path: Path, reference: Ref
     ("name", "value"),
     [
         ("required_range_checks", [[-1, 1]]),
+        ("required_lookups", ["Abs"]),
         ("num_dynamic_lookups", 1),
         ("run_args", {"disable_freivalds": False}),
         ("run_args", {"input_visibility": "Private"}),
@@ -310,11 +312,10 @@ def test_disclosed_integers_are_outputs(tmp_path: Path, reference: ReferenceStri
     assert built.published
     limits = Limits(300, 4 << 30)
     with derived(built, reference, limits, proving=False) as keys:
-        check_circuit(built, statements.program, model.manifest, keys, reference, limits)
-    assert (
-        built.instances(bytes(32), [], [-7] * (built.outputs - built.public_cells - 1 - len(built.zeros)))[-1]
-        == FIELD - 7
-    )
+        check_circuit(built, statements.program, model.manifest, keys, limits)
+    hidden = len(built.conditions) + len(built.zeros)
+    disclosed = [-7] * (built.outputs - built.public_cells - hidden)
+    assert built.instances(bytes(32), BLANK, [], disclosed)[-1] == FIELD - 7
 
 
 def test_the_base_install_does_not_load_ezkl() -> None:

@@ -1,20 +1,19 @@
 """From the program of a policy to an ezkl circuit: what is committed, what is public, and the ONNX model in between.
 
-Three input vectors, all committed by ezkl (KZG): `weights`, `advice` (16-bit limbs of the certificates) and `public`.
-The one output vector is public: the public inputs again, one cell that is 0 iff every committed integer is in its
-range, one cell per zero condition, and the disclosed integers. The verifier supplies every instance itself.
+Three input vectors, all committed by ezkl (KZG): `weights` and `advice`, both as digits in base 256, and `public`. The
+one output vector is public: the public inputs again, the conditions of the range checks, one cell per zero condition,
+and the disclosed integers. The verifier supplies every instance itself.
 
-*Soundness.* BN254's scalar field has 254 bits. |y| of a cell is shown by ezkl to have two digits in base 256, so the
-sum of |y| - y over all cells is an integer in [0, 2^17 cells], 0 iff every y lies in [0, 2^16). Then every value of
-the program is an integer below 2^63 in absolute value (interval analysis), and a sum of fewer than 2^36 squares of
-them stays below the field's size: it is 0 iff all are. Histograms become sums over the weights themselves, see
-`populations`.
+*Soundness.* BN254's scalar field has q elements, 254 bits. Every digit is shown to lie in [0, 256) by one rational
+identity at a point drawn after the digits, see `ranges`; no lookup of ezkl is used. Then every value of the program is
+an integer below 2^63 in absolute value (interval analysis), and a sum of fewer than 2^36 squares of them stays below
+q: it is 0 iff all are. Histograms become sums over the weights themselves, see `populations`.
 
 *Zero knowledge.* ezkl commits to inputs without blinding and opens each committed column at one point. So both hidden
 vectors end in `MASKS` uniform field elements, fresh for every proof: commitment and evaluation are two linear
 functionals of them, and independent of the weights (any minor of the matrix of Lagrange values is a Cauchy
-determinant, so not 0). This hides the two vectors, not the circuit: ezkl blinds no multiplicities of its lookups, and a
-proof tells how often each digit and each sign was looked up in a column (docs/security.md).
+determinant, so not 0). Every other column of the circuit is blinded by Halo2; there are no lookups, whose
+multiplicities ezkl would not blind.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from functools import cached_property
 
 import numpy as np
 
-from circuits.program import Advice, Published, Weight
+from circuits.program import Advice, Published, Value, Weight
 from verifier.argument.program.regions import Limb
 from verifier.backends.ezkl.errors import LinkError
 from verifier.backends.ezkl.link import COORDINATES
@@ -36,6 +35,13 @@ FIELD = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 MASKS = 8
 CONTEXT_CELLS = 2
 """The statement's digest, in two halves of 128 bits: the first public inputs."""
+BASE = 256
+"""Digits lie in [0, BASE)."""
+CHALLENGE_CELLS = 1 + BASE
+"""The point of the range check, and 1 / (point + t) for every digit t: the public inputs after the context."""
+WEIGHT_DIGITS = 2
+OFFSET = 1 << 15
+"""Added to a weight before it is cut into digits."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +53,49 @@ class AdviceLimb:
 
 
 @dataclass(frozen=True)
+class Complement:
+    """What a limb lacks to its bound: shows that it is not larger."""
+
+    of: AdviceLimb
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """u = y + 2^16 [y < 0], y = cell - start, for every cell of a value: in [0, 2^16), whatever the cell's sign."""
+
+    value: Value
+    start: int
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Hidden integers in [0, 256^digits), and what an honest prover takes for them."""
+
+    source: AdviceLimb | Complement | Comparison
+    cells: int
+    digits: int
+
+
+@dataclass(frozen=True)
 class Circuit:
     """What both parties build for themselves from the same statements.
 
     Attributes:
         model: the ONNX bytes.
-        weights, advice: the hidden vectors, in order, without their masks.
-        constants: public inputs after the context.
+        weights, advice: what the hidden vectors hold, in order: for every integer its digits, lowest first.
+        constants: public inputs after the challenge.
+        conditions: names of the range checks' outputs, which come first after the public inputs.
         zeros, published: names of what follows in the output.
-        checked: how many cells are range-checked.
         products: multiplications that need a row of their own, for the estimate.
     """
 
     model: bytes
     weights: tuple[Weight, ...]
-    advice: tuple[AdviceLimb, ...]
+    advice: tuple[Digits, ...]
     constants: tuple[int, ...]
+    conditions: tuple[str, ...]
     zeros: tuple[str, ...]
     published: tuple[tuple[Published, int], ...]
-    checked: int
     products: int
     linked: bool
 
@@ -75,16 +105,21 @@ class Circuit:
         return hashlib.sha256(self.model).hexdigest()
 
     @property
-    def weight_cells(self) -> int:
-        return sum(int(np.prod(weight.shape)) for weight in self.weights)
+    def weight_digits(self) -> int:
+        return WEIGHT_DIGITS * sum(int(np.prod(weight.shape)) for weight in self.weights)
 
     @property
-    def advice_cells(self) -> int:
-        return sum(one.limb.cells for one in self.advice)
+    def advice_digits(self) -> int:
+        return sum(one.cells * one.digits for one in self.advice)
+
+    @property
+    def digits(self) -> int:
+        """Cells that are range-checked."""
+        return self.weight_digits + self.advice_digits
 
     @property
     def public_cells(self) -> int:
-        return CONTEXT_CELLS + len(self.constants) + self.link_cells
+        return CONTEXT_CELLS + CHALLENGE_CELLS + len(self.constants) + self.link_cells
 
     @property
     def link_cells(self) -> int:
@@ -96,13 +131,13 @@ class Circuit:
 
     @property
     def hidden_sizes(self) -> tuple[int, int]:
-        """Cells of the hidden vectors, with the link's mask and with `MASKS`."""
-        return self.weight_cells + COORDINATES * self.linked + MASKS, self.advice_cells + MASKS
+        """Cells of the hidden vectors: digits, then the link's mask or the multiplicities, then `MASKS`."""
+        return self.weight_digits + COORDINATES * self.linked + MASKS, self.advice_digits + BASE + MASKS
 
     @property
     def outputs(self) -> int:
         """Cells of the output."""
-        zeros = 1 + len(self.zeros) + COORDINATES * self.linked
+        zeros = len(self.conditions) + len(self.zeros) + COORDINATES * self.linked
         return self.public_cells + zeros + sum(size for _, size in self.published)
 
     @property
@@ -110,15 +145,18 @@ class Circuit:
         """How many points the proof begins with: one for each input vector."""
         return 3
 
-    def public(self, context: bytes, link: Sequence[int]) -> list[int]:
-        """The public input vector; `context` has 32 bytes, `link` is `Coefficients.public`, empty without a link."""
+    def public(self, context: bytes, challenge: Sequence[int], link: Sequence[int]) -> list[int]:
+        """The public input vector; `context` has 32 bytes, `challenge` is `challenge_cells`, `link` is
+        `Coefficients.public`, empty without a link."""
         if len(link) != self.link_cells:
             raise LinkError(f"the circuit takes {self.link_cells} public cells for the link, not {len(link)}")
         halves = (int.from_bytes(context[:16], "big"), int.from_bytes(context[16:], "big"))
-        return [*halves, *self.constants, *link]
+        return [*halves, *challenge, *self.constants, *link]
 
-    def instances(self, context: bytes, link: Sequence[int], disclosed: Sequence[int]) -> list[int]:
+    def instances(
+        self, context: bytes, challenge: Sequence[int], link: Sequence[int], disclosed: Sequence[int]
+    ) -> list[int]:
         """The output that an accepted proof must have: field elements."""
-        public = self.public(context, link)
+        public = self.public(context, challenge, link)
         cells = [*public, *([0] * (self.outputs - len(public) - len(disclosed))), *disclosed]
         return [cell % FIELD for cell in cells]

@@ -28,6 +28,7 @@ REGIME = (
     " nobody knows, and ezkl's own circuits"
 )
 NOT_LINKED = "not linked: shown for the weights behind the ezkl commitment of this proof, whichever they are"
+LINKED = "not linked: shown for the weights behind the ezkl commitment of this proof, whichever they are"
 NOT_HIDDEN = (
     "a proof by ezkl is not zero knowledge: it tells how often each digit occurs in the checked numbers, and how many"
     " weights lie beyond the thresholds that are counted"
@@ -74,7 +75,6 @@ class EzklDecision:
             "ezkl_commitments": [point.hex() for point in self.ezkl_commitments],
             "link": LINKED if self.linked else NOT_LINKED,
             "linked": self.linked,
-            "hiding": NOT_HIDDEN,
             "reference_string": self.reference.describe(),
             "policy": {"name": self.policy.name, "digest": self.policy.digest.hex()},
             "nonce": "the verifier's" if self.nonce_from_verifier else "chosen by the prover: freshness is not shown",

@@ -21,10 +21,6 @@ class EzklStatementError(StatementError):
     """The statement cannot be expressed as an ezkl circuit, or would not fit; the native argument may do it."""
 
 
-class EzklHidingError(StatementError):
-    """ezkl's proofs are not zero knowledge, and the owner has not said that this will do."""
-
-
 class EzklBundleError(FormatError):
     """The bytes are no ezkl bundle."""
 

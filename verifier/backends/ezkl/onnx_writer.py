@@ -1,7 +1,7 @@
 """An ONNX graph in the few operators that ezkl turns into constraints without rounding, written node by node.
 
-ezkl reads constants as float32: `writer.constant` takes only integers below 2^16, and larger numbers come from public
-inputs, which are field elements. Every tensor has at least one axis; a scalar is a vector of one cell.
+There are no constants beside indices and shapes, see `scalars`. Every tensor has at least one axis; a scalar is a
+vector of one cell.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from circuits.program import Integers, Shape
 
 EXACT_FLOAT = 1 << 24
 """float32 holds every integer up to here."""
-LARGEST_CONSTANT = (1 << 16) - 1
-"""ezkl shows the digits of constants that are used more than once: two digits in base 256."""
 _OPSET, _IR_VERSION = 18, 8
 
 
@@ -43,30 +41,16 @@ class OnnxWriter:
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
-        self._initialisers: dict[tuple[str, Shape, bytes], str] = {}
         self._protos: list[TensorProto] = []
 
     def input(self, name: str, size: int) -> None:
         """Declare an input vector; its wire may have been used before."""
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [size]))
 
-    def constant(self, array: Integers) -> Wire:
-        """Public integers below 2^16 in absolute value. Raises StatementError for larger ones."""
-        array = np.atleast_1d(array)
-        if array.size and max(int(array.max()), -int(array.min())) > LARGEST_CONSTANT:
-            raise StatementError("a constant of an ezkl circuit stays below 2^16; larger ones are public inputs")
-        return Wire(self._initialiser(array.astype(np.float32)), array.shape)
-
-    def _initialiser(self, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._initialisers:
-            name = f"c{len(self._initialisers)}"
-            self._initialisers[key] = name
-            self._protos.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return self._initialisers[key]
-
     def _indices(self, values: Sequence[int] | Integers) -> str:
-        return self._initialiser(np.asarray(values, np.int64).reshape(-1))
+        name = f"c{len(self._protos)}"
+        self._protos.append(numpy_helper.from_array(np.asarray(values, np.int64), name))
+        return name
 
     def _call(self, operator: str, operands: Sequence[str], shape: Shape, **attributes: Any) -> Wire:
         name = f"n{len(self._nodes)}"
@@ -84,10 +68,6 @@ class OnnxWriter:
     def mul(self, a: Wire, b: Wire) -> Wire:
         """a * b, broadcast."""
         return self._call("Mul", (a.name, b.name), np.broadcast_shapes(a.shape, b.shape))
-
-    def abs(self, a: Wire) -> Wire:
-        """|a|; ezkl shows that it has at most the digits that the settings give it."""
-        return self._call("Abs", (a.name,), a.shape)
 
     def einsum(self, equation: str, operands: Sequence[Wire], shape: Shape) -> Wire:
         """Of two operands; a result without axes becomes a vector of one cell."""
@@ -117,18 +97,13 @@ class OnnxWriter:
             return wires[0]
         return self._call("Concat", [wire.name for wire in wires], (sum(wire.size for wire in wires),), axis=0)
 
-    def slice(self, a: Wire, start: int, stop: int) -> Wire:
-        """Cells [start, stop) of a vector."""
-        if (start, stop) == (0, a.size):
-            return a
-        names = [self._indices([value]) for value in (start, stop, 0)]
-        return self._call("Slice", (a.name, *names), (stop - start,))
-
     def gather(self, a: Wire, index: Integers) -> Wire:
-        """Cell i is cell index[i] of a vector."""
+        """Cell i is cell index[i] of a vector. Free, unlike slices, for which ezkl lays the whole vector out anew."""
         if a.size > EXACT_FLOAT:
             raise StatementError("ezkl reads indices as float32: a selection from more than 2^24 cells is refused")
-        return self._call("Gather", (a.name, self._indices(index)), (index.size,), axis=0)
+        # one axis more, or a single index is read as a slice
+        found = self._call("Gather", (a.name, self._indices(index.reshape(-1, 1))), (index.size, 1), axis=0)
+        return self.reshape(found, (index.size,))
 
     def model(self, output: Wire) -> bytes:
         """The ONNX model with one output vector."""

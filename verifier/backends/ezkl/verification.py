@@ -33,12 +33,15 @@ from verifier.backends.ezkl.inputs import check_circuit, element
 from verifier.backends.ezkl.keys import EZKL_VERSION, KEY, SETTINGS, Keys, derived
 from verifier.backends.ezkl.link import Coefficients, LinkStatement, verify_link
 from verifier.backends.ezkl.process import Job, Limits
+from verifier.backends.ezkl.ranges import challenge_cells, challenge_of
 from verifier.backends.ezkl.reference_string import ReferenceString
 
 POINT_BYTES = 64
 CHECKED = "checked"
 """Beside kept keys: their circuit was compared with exact evaluation."""
-CONTEXT_DOMAIN = b"weightproof/ezkl/v1"
+CONTEXT_DOMAIN = b"weightproof/ezkl/v2"
+HIDDEN_VECTORS = 2
+"""A proof begins with the commitments to these, then that to the public vector."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,13 @@ class EzklStatement:
     def link(self, nonce: bytes, point: bytes, answer: Callable[[Coefficients], K] | None = None) -> LinkStatement:
         """The native side of the link, for a proof whose first commitment has the coordinate `point`."""
         return LinkStatement(self.commitment, self.circuit.weights, self.context(nonce), point, answer)
+
+    def challenge(self, nonce: bytes, points: Sequence[bytes]) -> list[int]:
+        """The public cells of the range check, for a proof that begins with commitments of these coordinates.
+
+        Raises EzklProofError.
+        """
+        return challenge_cells(challenge_of(self.context(nonce), points[:HIDDEN_VECTORS]))
 
     def require_disclosed(self, disclosed: Sequence[int]) -> None:
         """Raises VerificationError unless the disclosed integers are as many as asked for, each in its interval."""
@@ -171,6 +181,7 @@ def verify_bundle(
         raise ReferenceStringError("the proof was made for another reference string than the one you trust")
     statement.require_disclosed(bundle.disclosed)
     commitments = ezkl_commitments(statement.circuit, bundle.proof)
+    challenge = statement.challenge(bundle.nonce, [point[:32] for point in commitments])
     link = list[int]()
     if statement.circuit.linked:
         native = statement.link(bundle.nonce, commitments[0][:32])
@@ -185,9 +196,9 @@ def verify_bundle(
         start = time.perf_counter()
         if not keys.path(CHECKED).exists():
             manifest = statement.commitment.manifest
-            check_circuit(statement.circuit, statement.statements.program, manifest, keys, reference, limits)
+            check_circuit(statement.circuit, statement.statements.program, manifest, keys, limits)
             keys.path(CHECKED).touch()
         checked = time.perf_counter() - start
-        instances = statement.circuit.instances(statement.context(bundle.nonce), link, bundle.disclosed)
+        instances = statement.circuit.instances(statement.context(bundle.nonce), challenge, link, bundle.disclosed)
         seconds = verify_proof(bundle.proof, instances, keys, reference, limits)
         return EzklAccepted(commitments, keys.seconds + checked, seconds, keys.log_rows, keys.peak)
