@@ -24,6 +24,8 @@ from benchmarks.models import random_checkpoint
 
 SHAPES = {4_096: (64, 64), 65_536: (256, 256), 22_675_456: (5_536, 4_096)}
 NATIVE_ONLY = 1 << 20
+LOG_ROWS = {4_096: 14, 65_536: 18}
+"""The heights of the circuits. Under a longer string ezkl derives the shorter one anew in every step that reads it."""
 SYSTEMS = ("native", "ezkl", "ezkl-linked")
 LIMIT_SECONDS = 7200
 
@@ -112,7 +114,9 @@ def child(system: str, weights: int, folder: Path, srs: Path, memory: int) -> di
 @click.option("--sizes", default="4096,65536,22675456", show_default=True, help="Of 4096, 65536 and 22675456 weights.")
 @click.option("--systems", default=",".join(SYSTEMS), show_default=True)
 @click.option(
-    "--srs", type=click.Path(path_type=Path), help="A reference string for 2^17 rows; made if it is not given."
+    "--srs",
+    type=click.Path(path_type=Path),
+    help="A reference string for 2^18 rows; without it one of the right length is made for every size.",
 )
 @click.option("--memory", default=14, show_default=True, help="GiB that ezkl may use.")
 @click.option("--child", "child_system", hidden=True)
@@ -125,13 +129,7 @@ def compare_backends(
     if child_system is not None and folder is not None and srs is not None:
         click.echo(json.dumps(measure(child_system, chosen[0], folder, srs, memory)))
         return
-    from verifier.backends.ezkl.reference_string import generate
-
     with tempfile.TemporaryDirectory() as place:
-        if srs is None and systems != "native":
-            start = time.perf_counter()
-            srs = generate(Path(place) / "srs", 17).path
-            click.echo(f"reference string for 2^17 rows: {time.perf_counter() - start:.0f} s", err=True)
         click.echo(
             f"{'system':<12}{'weights':>10}{'setup s':>9}{'prove s':>9}{'verify s':>10}{'proof kB':>10}{'peak GB':>9}"
             f"{'rows':>9}{'keys s':>8}"
@@ -140,7 +138,20 @@ def compare_backends(
             random_checkpoint(Path(place) / f"{weights}.safetensors", {"weight": SHAPES[weights]})
             for system in systems.split(","):
                 if system == "native" or weights <= NATIVE_ONLY:
-                    show(child(system, weights, Path(place), srs or Path(place), memory))
+                    string = Path(place) if system == "native" else srs or reference_string(Path(place), weights)
+                    show(child(system, weights, Path(place), string, memory))
+
+
+def reference_string(folder: Path, weights: int) -> Path:
+    """A string for circuits of that many weights, made once."""
+    from verifier.backends.ezkl.reference_string import generate
+
+    path = folder / f"{weights}.srs"
+    if not path.exists():
+        start = time.perf_counter()
+        generate(path, LOG_ROWS[weights])
+        click.echo(f"reference string for 2^{LOG_ROWS[weights]} rows: {time.perf_counter() - start:.0f} s", err=True)
+    return path
 
 
 def show(row: dict[str, Any]) -> None:
