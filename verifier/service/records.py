@@ -1,4 +1,4 @@
-"""The service's tables: who uploaded what, commitments, policies, audits. Every change is one transaction."""
+"""The service's records: who uploaded what, commitments, policies, audits. Every change is one transaction."""
 
 from __future__ import annotations
 
@@ -8,96 +8,17 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Float,
-    Integer,
-    LargeBinary,
-    Row,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
-from verifier.service.database import METADATA, Database, now
+from verifier.service.database import Database, now
 from verifier.service.errors import BusyError, ConflictError, NotFoundError, StateError
 from verifier.service.jobs import JobQueue
+from verifier.service.tables import AUDITS, COMMITMENTS, NONCE_BYTES, POLICIES, UPLOADS
 
-NONCE_BYTES = 32
 CommitmentState = Literal["PENDING", "VALID", "INVALID"]
 AuditState = Literal["OPEN", "VERIFYING", "DECIDED", "EXPIRED"]
 VALIDITY_JOB, AUDIT_JOB = "validity", "decide"
 
-UPLOADS = Table(
-    "uploads",
-    METADATA,
-    Column("owner", String(512), primary_key=True),
-    Column("kind", Integer, primary_key=True),
-    Column("sha256", LargeBinary(32), primary_key=True),
-    Column("size", Integer, nullable=False),
-    Column("created", Float, nullable=False),
-)
-POLICIES = Table(
-    "policies",
-    METADATA,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("digest", String(64), unique=True, nullable=False),
-    Column("title", String(200), nullable=False),
-    Column("checks", Integer, nullable=False),
-    Column("content", LargeBinary, nullable=False),
-    Column("created", Float, nullable=False),
-)
-COMMITMENTS = Table(
-    "commitments",
-    METADATA,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("owner", String(512), nullable=False),
-    Column("id", String(64), nullable=False),
-    Column("title", String(200), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("reason", Text, nullable=False, default=""),
-    Column("commitment", LargeBinary(32), nullable=False),
-    Column("commitment_size", Integer, nullable=False),
-    Column("validity", LargeBinary(32), nullable=False),
-    Column("validity_size", Integer, nullable=False),
-    Column("created", Float, nullable=False),
-    Column("updated", Float, nullable=False),
-    UniqueConstraint("owner", "id"),
-)
-AUDITS = Table(
-    "audits",
-    METADATA,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("id", String(32), unique=True, nullable=False),
-    Column("owner", String(512), nullable=False, index=True),
-    Column("request_id", String(64), nullable=False),
-    Column("commitment", String(64), nullable=False),
-    Column("policy", String(64), nullable=False),
-    Column("bases", Text, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("nonce", LargeBinary(NONCE_BYTES), unique=True, nullable=False),
-    Column("created", Float, nullable=False),
-    Column("updated", Float, nullable=False),
-    Column("expires", Float, nullable=False),
-    Column("bundle", LargeBinary(32)),
-    Column("bundle_size", Integer),
-    Column("proved", Float),
-    Column("verdict", String(16)),
-    Column("error", String(64)),
-    Column("reason", Text),
-    Column("report", LargeBinary(32)),
-    Column("attestation", LargeBinary(32)),
-    Column("receipt", LargeBinary(32)),
-    Column("log_from", Integer),
-    Column("log_index", Integer),
-    UniqueConstraint("owner", "request_id"),
-)
 Record = Row[Any]
 _AUDIT_LIMIT = "{} audits are open; submit their proofs, or wait until they expire"
 
