@@ -30,7 +30,7 @@ class Estimate:
     def text(self) -> str:
         return (
             f"{self.rows} rows, {self.setup_seconds:.0f} s of setup, {self.prove_seconds:.0f} s of proving and"
-            f" {self.memory / 2**30:.1f} GiB"
+            f" {self.memory / 2**30:.1f} GiB, with a reference string for 2^{self.log_rows} rows"
         )
 
 
