@@ -93,6 +93,10 @@ class Evaluation:
                 self._known[top] = self._compute(top)
         return self._known[value]
 
+    def drop(self, cells: int) -> None:
+        """Forget arrays of at least that many cells: whoever asks again has them computed again."""
+        self._known = {value: array for value, array in self._known.items() if array.size < cells}
+
     def _sources(self, value: Value) -> tuple[Value, ...]:
         match value:
             case Advice():

@@ -44,8 +44,10 @@ def exit_code(error: WeightproofError) -> int:
 def reported(as_json: bool) -> Iterator[None]:
     """Turn errors of the tree into a message, a JSON verdict if asked, and the exit code."""
     try:
-        # a terminated command unwinds, so that nothing half-written stays behind
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+        # a terminated command unwinds, so that nothing half-written stays behind; what is ignored (nohup) stays ignored
+        for stop in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            if signal.getsignal(stop) is not signal.SIG_IGN:
+                signal.signal(stop, lambda number, frame: sys.exit(128 + number))
         yield
     except WeightproofError as error:
         code = exit_code(error)

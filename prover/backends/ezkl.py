@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +88,7 @@ def audit_with_ezkl(
         raise CertificateError(f"the certificates do not satisfy the statement {failing[0]}; report this as a bug")
     published = disclosed(program, values)
     flat = tuple(int(x) for array in published.values() for x in np.asarray(array).reshape(-1))
+    run = replace(run, limits=run.limits.started())
     with (
         progress.stage("ezkl setup"),
         derived(statement.circuit, run.reference, run.limits, proving=True, cache=run.cache) as keys,

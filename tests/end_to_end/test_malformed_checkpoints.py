@@ -253,7 +253,7 @@ def test_too_little_memory(tmp_path: Path) -> None:
     assert left_behind(tmp_path, before) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_an_interrupted_commit_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     """Stopped while the model is being committed: neither folder nor staging folder, in which the secret lies."""
     model = write_safetensors(tmp_path / "model.safetensors", {"w": np.ones((2048, 2048), np.float32)})

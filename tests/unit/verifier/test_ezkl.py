@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+import tracemalloc
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -106,6 +108,21 @@ def test_tensors_too_large_for_any_circuit_are_refused_before_one_is_made(tmp_pa
     statements = PolicyStatements.of(policy(CHECKS["frobenius-norm"]), Context(model.manifest))
     with pytest.raises(EzklStatementError, match="use native"):
         build_circuit(statements.program, model.manifest, True)
+
+
+def test_statements_about_very_many_tensors_are_refused_in_bounded_memory(tmp_path: Path) -> None:
+    """Each would take a table of 65,536 cells; none is kept."""
+    tensors = {f"t{i}": matrix(i, (1, 2)) for i in range(1_000)}
+    model = integers_of(write(tmp_path / "m.safetensors", tensors))
+    asked = policy('check: outlier-fraction, tensors: "*", tau: "0.5", at_most: "0.9"')
+    statements = PolicyStatements.of(asked, Context(model.manifest))
+    tracemalloc.start()
+    try:
+        with pytest.raises(EzklStatementError, match="use native"):
+            build_circuit(statements.program, model.manifest, True)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_no_number_of_a_circuit_can_be_rounded(tmp_path: Path) -> None:
@@ -248,6 +265,15 @@ def test_failures_of_ezkl_are_named(tmp_path: Path) -> None:
         Job(Limits(0.2, 2 << 30)).add("gen_srs", path=tmp_path / "srs", log_rows=18).run()
     with pytest.raises(EzklFailedError, match="stopped at"):
         Job(Limits(60, 1 << 20)).add("gen_srs", path=tmp_path / "srs", log_rows=16).run()
+
+
+@needs_ezkl
+def test_seconds_are_those_of_all_jobs_together_once_they_run() -> None:
+    limits = Limits(30).started()
+    assert limits.started() == limits != Limits(30).started()
+    late = Limits(30, deadline=time.monotonic() - 1)
+    with pytest.raises(EzklFailedError, match="stopped after 30 s"):
+        Job(late).add("gen_srs", path=Path("/nonexistent"), log_rows=20).run()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,17 @@ from circuits.program import (
 )
 from verifier.argument.field import P
 from verifier.argument.program.regions import Limb, limbs_of
-from verifier.backends.ezkl.circuit import BASE, FIELD, MASKS, OFFSET, AdviceLimb, Circuit, Complement, Digits
+from verifier.backends.ezkl.circuit import (
+    BASE,
+    FIELD,
+    HISTOGRAM,
+    MASKS,
+    OFFSET,
+    AdviceLimb,
+    Circuit,
+    Complement,
+    Digits,
+)
 from verifier.backends.ezkl.errors import EzklStatementError
 from verifier.backends.ezkl.functionals import Counted, Statistics
 from verifier.backends.ezkl.link import COORDINATES, QUOTIENT, QUOTIENT_LIMBS, QUOTIENT_OFFSET
@@ -274,10 +284,12 @@ class _Builder:
     def _functional(self, value: Einsum) -> tuple[tuple[Population, ...], Integers] | None:
         """sum_t counts_t f(t), if that is what the value is: the populations that are counted, and f."""
         for counts, other in ((value.left, value.right), (value.right, value.left)):
-            if not value.output and counts.shape == (1 << 16,) and self._is_public(other):
+            if not value.output and counts.shape == (HISTOGRAM,) and self._is_public(other):
                 found = populations(counts, self._tallied, self._manifest)
                 if found is not None:
-                    return found, self._clear[other]
+                    function = self._clear[other]
+                    self._clear.drop(HISTOGRAM)  # one for every tensor: not all at once
+                    return found, function
         return None
 
     def _counted(self, population: Population) -> list[Counted]:

@@ -40,6 +40,8 @@ BASE = 256
 CHALLENGE_CELLS = 1 + BASE
 """The point of the range check, and 1 / (point + t) for every digit t: the public inputs after the context."""
 WEIGHT_DIGITS = 2
+HISTOGRAM = 1 << 16
+"""Cells of a histogram."""
 OFFSET = 1 << 15
 """Added to a weight before it is cut into digits."""
 

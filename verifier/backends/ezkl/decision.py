@@ -28,11 +28,6 @@ REGIME = (
     " nobody knows, and ezkl's own circuits"
 )
 NOT_LINKED = "not linked: shown for the weights behind the ezkl commitment of this proof, whichever they are"
-LINKED = "not linked: shown for the weights behind the ezkl commitment of this proof, whichever they are"
-NOT_HIDDEN = (
-    "a proof by ezkl is not zero knowledge: it tells how often each digit occurs in the checked numbers, and how many"
-    " weights lie beyond the thresholds that are counted"
-)
 LINKED = "linked: both commitments open the same random combinations of all weights that the proof reads"
 
 

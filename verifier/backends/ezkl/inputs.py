@@ -22,6 +22,7 @@ from verifier.backends.ezkl.circuit import (
     BASE,
     CHALLENGE_CELLS,
     FIELD,
+    HISTOGRAM,
     MASKS,
     OFFSET,
     WEIGHT_DIGITS,
@@ -170,6 +171,7 @@ def outputs_of(
     for _, value in program.zeros:
         flat = [int(x) for x in np.asarray(values[value]).reshape(-1)]
         cells.append(flat[0] if len(flat) == 1 else sum(x * x for x in flat))
+        values.drop(HISTOGRAM)  # one for every tensor: not all at once
     cells.extend(rest)
     for atom, _ in circuit.published:
         cells.extend(int(x) for x in np.asarray(values[atom]).reshape(-1))

@@ -17,7 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from circuits.errors import StatementError
 from circuits.program import Integers, Shape
+from verifier.backends.ezkl.errors import EzklStatementError
 
+MAX_NODES = 20_000
+"""About 600 tensors; ezkl reads a model in a time that grows faster than its nodes."""
 EXACT_FLOAT = 1 << 24
 """float32 holds every integer up to here."""
 _OPSET, _IR_VERSION = 18, 8
@@ -54,6 +57,10 @@ class OnnxWriter:
 
     def _call(self, operator: str, operands: Sequence[str], shape: Shape, **attributes: Any) -> Wire:
         name = f"n{len(self._nodes)}"
+        if len(self._nodes) == MAX_NODES:
+            raise EzklStatementError(
+                f"the statement takes more than {MAX_NODES} operations, for which ezkl needs hours; use native"
+            )
         self._nodes.append(helper.make_node(operator, list(operands), [name], name, **attributes))
         return Wire(name, shape)
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,16 @@ MESSAGE_BYTES = 2000
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use: seconds of wall time and bytes of resident memory."""
+    """What ezkl may use: seconds of wall time, for a job or until a deadline for all, and bytes of resident memory."""
 
     seconds: float = 3600
     memory: int = 12 << 30
+    deadline: float | None = None
+    """On the monotonic clock."""
+
+    def started(self) -> Limits:
+        """The same for several jobs together: the seconds run from now, unless they run already."""
+        return self if self.deadline is not None else replace(self, deadline=time.monotonic() + self.seconds)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,8 @@ class Job:
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
         """The exit code, once it has ended within the limits."""
-        end = time.monotonic() + self.limits.seconds
+        end = self.limits.started().deadline
+        assert end is not None
         while True:
             try:
                 return child.wait(POLL_SECONDS)

@@ -177,6 +177,7 @@ def verify_bundle(
     Raises ReferenceStringError, SuppliedKeyError, EzklProofError, LinkError, VerificationError,
     CircuitMismatchError, EzklMissingError, EzklFailedError.
     """
+    limits = limits.started()
     if bundle.reference.hex() != reference.sha256:
         raise ReferenceStringError("the proof was made for another reference string than the one you trust")
     statement.require_disclosed(bundle.disclosed)
