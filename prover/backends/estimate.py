@@ -10,11 +10,11 @@ from verifier.backends.ezkl.keys import INNER_COLUMNS, blocks, log_rows_for
 ROWS_AN_OUTPUT = 2
 ROWS_A_DIGIT = 3.3
 """The cell, the integer it is part of, x + d, and three halves of products and sums in the tree of fractions."""
-BASE_MEMORY = 80 << 20
-PROVE_BYTES_A_CELL = 7_000
-"""A cell is a row of a block of columns: 65,536 weights, five blocks of 2^17 rows, took 4.8 GB."""
-SETUP_SECONDS_A_CELL = 130e-6
-PROVE_SECONDS_A_CELL = 200e-6
+BASE_MEMORY = 320 << 20
+PROVE_BYTES_A_CELL = 5_200
+"""A cell is a row of a block of columns: 65,536 weights, two blocks of 2^18 rows, took 3.0 GB."""
+SETUP_SECONDS_A_CELL = 65e-6
+PROVE_SECONDS_A_CELL = 75e-6
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Estimate:
 
 
 def estimate(circuit: Circuit) -> Estimate:
-    """The estimate for a circuit; for 4,096 weights and more within a fifth of the rows that ezkl counts."""
+    """The estimate for a circuit; within a tenth of the rows that ezkl counts."""
     rows = ROWS_AN_OUTPUT * circuit.outputs + int(ROWS_A_DIGIT * circuit.digits) + circuit.products // INNER_COLUMNS
     log_rows = log_rows_for(circuit, rows)
     cells = blocks(rows, log_rows) << log_rows
