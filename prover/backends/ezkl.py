@@ -32,6 +32,7 @@ from verifier.backends.ezkl.inputs import INPUT, WITNESS, Hidden, commitments, e
 from verifier.backends.ezkl.keys import COMPILED, PROVING_KEY, Keys, derived, require_reference
 from verifier.backends.ezkl.link import COORDINATES, MASK, LinkStatement, quotients
 from verifier.backends.ezkl.process import Job, Limits
+from verifier.backends.ezkl.reference_check import require_consistent
 from verifier.backends.ezkl.reference_string import ReferenceString
 from verifier.backends.ezkl.verification import HIDDEN_VECTORS, EzklStatement, ezkl_commitments, verify_proof
 
@@ -93,6 +94,9 @@ def audit_with_ezkl(
         progress.stage("ezkl setup"),
         derived(statement.circuit, run.reference, run.limits, proving=True, cache=run.cache) as keys,
     ):
+        if keys.log_rows == run.reference.log_rows:
+            # a shorter basis is ezkl's own, from the powers
+            require_consistent(run.reference, keys, run.limits, run.cache)
         hidden = Hidden.fresh(statement.circuit, values.__getitem__)
 
         def native(side: LinkStatement) -> bytes:

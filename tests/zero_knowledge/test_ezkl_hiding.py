@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from prover.backends.ezkl import prove_witness
-from tests.support.bn254 import Point, add, lagrange_points, multiple, proof_points
+from tests.support.bn254 import lagrange_points, proof_points
 from tests.support.ezkl import NONCE, Owner, matrix, needs_ezkl, policy
+from verifier.backends.ezkl.bn254 import Point, add, multiple
 from verifier.backends.ezkl.circuit import FIELD, MASKS
 from verifier.backends.ezkl.inputs import INPUT, Hidden, commitments, evaluate, write_inputs
 from verifier.backends.ezkl.keys import derived

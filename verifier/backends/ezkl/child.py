@@ -52,6 +52,13 @@ def perform(library: Any, step: dict[str, Any]) -> Any:
         case "prove":
             awaited(library.prove, *arguments.values())
             return None
+        case "kzg_commit":
+            with open(arguments["message"]) as file:
+                message = json.load(file)
+            points = library.kzg_commit(message, arguments["vk"], arguments["settings"], arguments["srs"])
+            with open(arguments["output"], "w") as file:
+                json.dump([[point.x, point.y] for point in points], file)
+            return None
         case "compile_circuit" | "gen_srs" | "gen_witness" | "setup" | "verify":
             return awaited(getattr(library, name), *arguments.values())
     raise ValueError(f"unknown step {name!r}")

@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from verifier.backends.ezkl.bn254 import BASE_FIELD, COORDINATE_BYTES, POINT_BYTES
 from verifier.backends.ezkl.errors import ReferenceStringError
 from verifier.backends.ezkl.process import Job, Limits
 
 MAX_LOG_ROWS = 22
 DESIGNATED = "designated"
-_POINT, _TAIL = 64, 256
+HEADER_BYTES, _TAIL = 4, 256
 """Halo2's raw serialisation: u32 k, 2^k points in two bases, two points of the other group."""
-_COORDINATE = 32
-BASE_FIELD = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16D87CFD47
-"""The order of the field of BN254's coordinates; they are stored reduced."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,8 @@ class ReferenceString:
         try:
             size = path.stat().st_size
             with path.open("rb") as file:
-                log_rows = int.from_bytes(file.read(4), "little")
-                if not 4 <= log_rows <= MAX_LOG_ROWS or size != 4 + 2 * (_POINT << log_rows) + _TAIL:
+                log_rows = int.from_bytes(file.read(HEADER_BYTES), "little")
+                if not 4 <= log_rows <= MAX_LOG_ROWS or size != HEADER_BYTES + 2 * (POINT_BYTES << log_rows) + _TAIL:
                     raise ReferenceStringError(f"{path} is no reference string of ezkl, or is truncated")
                 _require_no_root_of_unity(path, file, log_rows)
                 file.seek(0)
@@ -84,8 +82,8 @@ def _require_no_root_of_unity(path: Path, file: BinaryIO, log_rows: int) -> None
     """
 
     def coordinate(index: int) -> int:
-        file.seek(4 + _POINT * index)
-        return int.from_bytes(file.read(_COORDINATE), "little")
+        file.seek(HEADER_BYTES + POINT_BYTES * index)
+        return int.from_bytes(file.read(COORDINATE_BYTES), "little")
 
     first = coordinate(0)
     for level in range(log_rows):
