@@ -14,7 +14,7 @@ BASE_MEMORY = 320 << 20
 PROVE_BYTES_A_CELL = 5_200
 """A cell is a row of a block of columns: 65,536 weights, two blocks of 2^18 rows, took 3.0 GB."""
 SETUP_SECONDS_A_CELL = 65e-6
-PROVE_SECONDS_A_CELL = 75e-6
+PROVE_SECONDS_A_CELL = 85e-6
 
 
 @dataclass(frozen=True)
