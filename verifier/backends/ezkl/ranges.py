@@ -5,9 +5,8 @@ hidden cells like the digits d_i, and the circuit shows, at a point x that is dr
 
     sum_i 1 / (x + d_i) = sum_t m_t / (x + t),   t in [0, 256).
 
-(U. Haboeck, Multivariate lookups based on logarithmic derivatives, 2022.) The left side is added up as a fraction P /
-Q,
-pair by pair, so that no inverse has to be hidden; the right side uses 1 / (x + t) from the verifier.
+(U. Haboeck, Multivariate lookups based on logarithmic derivatives, 2022.) The left side is added up as one fraction
+P / Q, pair by pair, so that no inverse has to be hidden; the right side uses 1 / (x + t) from the verifier.
 
 *Soundness.* Let n be the number of digits, n + 256 < 2^23. If some digit is no t, then the left side has a pole there,
 its residue is how often the digit occurs, at most n and so not 0 in the field of q elements: the difference of the
