@@ -143,16 +143,16 @@ def killed_at_random(folder: Path, signer: NoteSigner, seconds: float) -> int:
     """Let another program append until it is killed; the number of the last entry that it acknowledged, or -1."""
     process = subprocess.Popen(
         [sys.executable, "-c", APPENDER, str(folder), f"{seconds}"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, bufsize=0,
     )  # fmt: skip
     assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(signer.secret() + "\n")
-    process.stdin.flush()
+    process.stdin.write(f"{signer.secret()}\n".encode())
+    # unbuffered, or what the first line brought with it would be lost
     first = process.stdout.readline()
     time.sleep(seconds)
     process.kill()
     rest, _ = process.communicate(timeout=SECONDS)
-    return max(int(line) for line in (first + rest).splitlines(keepends=True) if line.endswith("\n"))
+    return max(int(line) for line in (first + rest).splitlines(keepends=True) if line.endswith(b"\n"))
 
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
