@@ -21,10 +21,12 @@ from tests.unit.verifier.attestation.examples import DATES, REGULATOR
 from verifier.argument.field import K, P
 from verifier.attestation.issue import model_audit
 from verifier.attestation.predicate import MODEL_AUDIT_OTHER_SYSTEM, ModelAudit
+from verifier.backends.ezkl import verification
 from verifier.backends.ezkl.bundle import EzklBundle
 from verifier.backends.ezkl.circuit import FIELD, Comparison
 from verifier.backends.ezkl.decision import PROOF_SYSTEM, decide_ezkl
 from verifier.backends.ezkl.errors import (
+    CircuitMismatchError,
     EzklFailedError,
     EzklLimitError,
     EzklProofError,
@@ -409,6 +411,23 @@ def test_a_link_cannot_be_dropped_to_get_the_same_report(owner: Owner, bundle: E
     """Linked and unlinked are two circuits with two keys."""
     with pytest.raises((SuppliedKeyError, EzklProofError)):
         owner.decide(replace(bundle, link=b""), ASKED)
+
+
+def test_a_verifier_compares_the_circuit_before_it_accepts_and_has_one_deadline(
+    owner: Owner, bundle: EzklBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under keys that nobody compared yet."""
+    seen = list[Limits]()
+
+    def refuse(*arguments: object) -> None:
+        seen.extend(one for one in arguments if isinstance(one, Limits))
+        raise CircuitMismatchError("another circuit")
+
+    monkeypatch.setattr(verification, "check_circuit", refuse)
+    cold = replace(owner.verifying, cache=tmp_path / "keys")
+    with pytest.raises(CircuitMismatchError):
+        decide_ezkl(owner.folder, bundle, ASKED, NONCE, cold)
+    assert [limits.deadline is not None for limits in seen] == [True]
 
 
 def test_limits_are_kept(owner: Owner) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from verifier.backends.ezkl.builder import build_circuit
 from verifier.backends.ezkl.bundle import MAGIC, EzklBundle
 from verifier.backends.ezkl.circuit import CHALLENGE_CELLS, FIELD, Circuit
 from verifier.backends.ezkl.errors import (
+    CircuitMismatchError,
     EzklBundleError,
     EzklFailedError,
     EzklMissingError,
@@ -290,6 +292,33 @@ def test_ezkl_computes_what_exact_evaluation_does(tmp_path: Path, reference: Ref
     built, statements = circuit(tmp_path, CHECKS[name])
     limits = Limits(300, 4 << 30)
     with derived(built, reference, limits, proving=False) as keys:
+        check_circuit(built, statements.program, statements.context.manifest, keys, limits)
+
+
+def with_another_operator(model: bytes, number: int) -> bytes:
+    """The same model, but one sum is a difference, one difference a sum or one product a sum."""
+    changed = onnx.load_from_string(model)
+    nodes = [node for node in changed.graph.node if node.op_type in OTHER]
+    node = nodes[number * len(nodes) // MUTANTS]
+    node.op_type = OTHER[node.op_type]
+    return bytes(changed.SerializeToString())
+
+
+OTHER, MUTANTS = {"Add": "Sub", "Sub": "Add", "Mul": "Add"}, 12
+
+
+@needs_ezkl
+@pytest.mark.parametrize(
+    "number", [n if n in (0, 11) else pytest.param(n, marks=pytest.mark.slow) for n in range(MUTANTS)]
+)
+def test_a_circuit_that_computes_something_else_is_noticed(
+    tmp_path: Path, reference: ReferenceString, number: int
+) -> None:
+    """Wherever the operator stands: in the statement, in a range check, in the link."""
+    built, statements = circuit(tmp_path, CHECKS["max-abs"], CHECKS["frobenius-norm"])
+    other = replace(built, model=with_another_operator(built.model, number))
+    limits = Limits(300, 4 << 30)
+    with derived(other, reference, limits, proving=False) as keys, pytest.raises(CircuitMismatchError):
         check_circuit(built, statements.program, statements.context.manifest, keys, limits)
 
 

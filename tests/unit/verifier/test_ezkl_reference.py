@@ -123,6 +123,15 @@ def test_neutral_points_other_powers_and_points_off_the_curve_are_noticed(
 
 
 @needs_ezkl
+def test_another_file_than_was_opened_is_noticed(made: Made, tmp_path: Path) -> None:
+    """The note in the cache is about these bytes."""
+    other = replace(made.reference, path=generate(tmp_path / "other", LOG_ROWS).path)
+    with pytest.raises(ReferenceStringError, match="was changed"):
+        require_consistent(other, made.keys, LIMITS, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+@needs_ezkl
 def test_an_owner_proves_nothing_under_such_a_string(made: Made, tmp_path: Path) -> None:
     """The forged row is that of a digit: whether the proof fails would tell if it is 0."""
     forged = made.forged(tmp_path / "forged", {ROWS: bytes(64)})

@@ -143,7 +143,7 @@ def conditions_of(
     for digit, count in Counter([*hidden[0][: circuit.weight_digits], *digits]).items():
         product = product * pow(challenge[0] + digit, count, FIELD) % FIELD
         total += count * pow(challenge[0] + digit, -1, FIELD)
-    table = sum(m * inverse for m, inverse in zip(rest, challenge[1:], strict=False))
+    table = sum(m * inverse for m, inverse in zip(rest[:BASE], challenge[1:], strict=True))
     found = {RANGE: product * (total - table), BOUNDS: 0, COMPARISONS: 0}
     integers, start = dict[object, list[int]](), 0
     for one in circuit.advice:

@@ -10,6 +10,7 @@ verifies under them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import tempfile
@@ -51,6 +52,8 @@ def require_consistent(reference: ReferenceString, keys: Keys, limits: Limits, c
     if note is not None and note.exists():
         return
     data, size = reference.path.read_bytes(), 1 << reference.log_rows
+    if hashlib.sha256(data).hexdigest() != reference.sha256:
+        raise ReferenceStringError(f"{reference.path} was changed while it was in use; start again")
     for at in range(HEADER_BYTES, HEADER_BYTES + 2 * size * POINT_BYTES, POINT_BYTES):
         if not is_stored_point(data, at):
             raise ReferenceStringError(f"{reference.path} holds points that are on no curve; get an honest one")
