@@ -413,6 +413,21 @@ def test_a_link_cannot_be_dropped_to_get_the_same_report(owner: Owner, bundle: E
         owner.decide(replace(bundle, link=b""), ASKED)
 
 
+def test_disclosed_integers_that_nobody_asked_for_are_rejected(owner: Owner, bundle: EzklBundle) -> None:
+    """They would stand where the last condition must be 0."""
+    with pytest.raises(VerificationError, match="another number of values"):
+        owner.decide(replace(bundle, disclosed=(5,)), ASKED)
+
+
+def test_a_proof_about_other_commitments_than_were_computed_does_not_leave(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verifier would draw another point."""
+    monkeypatch.setattr("prover.backends.ezkl.ezkl_commitments", lambda circuit, proof: (bytes(64), bytes(64)))
+    with pytest.raises(EzklFailedError, match="other commitments"):
+        owner.audit(ASKED, linked=False)
+
+
 def test_a_verifier_compares_the_circuit_before_it_accepts_and_has_one_deadline(
     owner: Owner, bundle: EzklBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

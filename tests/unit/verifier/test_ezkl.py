@@ -17,7 +17,7 @@ import pytest
 
 from circuits.checks.base import Context
 from circuits.compiled import PolicyStatements
-from circuits.errors import FormatError
+from circuits.errors import FormatError, VerificationError
 from prover.backends.estimate import estimate
 from prover.backends.ezkl import require_fit
 from tests.checks.models import integers_of, write
@@ -42,6 +42,7 @@ from verifier.backends.ezkl.link import Coefficients, monomials, quotients
 from verifier.backends.ezkl.populations import LOWEST, shape_of_function
 from verifier.backends.ezkl.process import Job, Limits
 from verifier.backends.ezkl.reference_string import ReferenceString, generate
+from verifier.backends.ezkl.verification import EzklStatement
 
 VALUES = np.arange(-(1 << 15), 1 << 15)
 BLANK = [0] * CHALLENGE_CELLS
@@ -320,6 +321,42 @@ def test_a_circuit_that_computes_something_else_is_noticed(
     limits = Limits(300, 4 << 30)
     with derived(other, reference, limits, proving=False) as keys, pytest.raises(CircuitMismatchError):
         check_circuit(built, statements.program, statements.context.manifest, keys, limits)
+
+
+def with_weaker_bounds(model: bytes) -> bytes:
+    """The same model, but a bound is shown by rest times limb instead of rest squared: 0 for every honest prover."""
+    changed = onnx.load_from_string(model)
+    made = {node.output[0]: node for node in changed.graph.node}
+    for node in changed.graph.node:
+        if node.op_type == "Einsum" and node.input[0] == node.input[1]:
+            rest = made[node.input[0]]
+            inner = made.get(rest.input[0])
+            if rest.op_type == "Sub" and inner is not None and inner.op_type == "Add":
+                node.input[1] = inner.input[0]
+                return bytes(changed.SerializeToString())
+    raise AssertionError("the circuit has no bounded limb")
+
+
+@needs_ezkl
+def test_a_condition_that_only_liars_would_see_is_compared_too(tmp_path: Path, reference: ReferenceString) -> None:
+    built, statements = circuit(tmp_path, CHECKS["frobenius-norm"], linked=False)
+    limits = Limits(300, 4 << 30)
+    weaker = replace(built, model=with_weaker_bounds(built.model))
+    with derived(weaker, reference, limits, proving=False) as keys, pytest.raises(CircuitMismatchError):
+        check_circuit(built, statements.program, statements.context.manifest, keys, limits)
+
+
+def test_disclosed_integers_are_as_many_as_asked_for_and_in_their_interval(tmp_path: Path) -> None:
+    """More of them would take the places of conditions in the output."""
+    model = integers_of(write(tmp_path / "m.safetensors", {"a": matrix(1, (25, 40))}))
+    statements = PolicyStatements.of(policy('check: mean, tensors: "*", disclose: true'), Context(model.manifest))
+    built = build_circuit(statements.program, model.manifest, linked=False)
+    statement = EzklStatement(statements, None, built)  # type: ignore[arg-type]
+    ((atom, size),) = built.published
+    statement.require_disclosed([atom.high] * size)
+    for wrong in ([], [0] * (size + 1), [atom.high + 1] * size, [atom.low - 1] * size):
+        with pytest.raises(VerificationError, match="disclose"):
+            statement.require_disclosed(wrong)
 
 
 @needs_ezkl

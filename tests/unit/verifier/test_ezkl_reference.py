@@ -116,9 +116,10 @@ def test_one_wrong_point_is_noticed_in_every_row(made: Made, tmp_path: Path, row
 def test_neutral_points_other_powers_and_points_off_the_curve_are_noticed(
     made: Made, tmp_path: Path, index: int
 ) -> None:
-    for point in (bytes(64), made.point(0), made.point(index)[:32] + bytes(32)):
+    off = made.point(index)[:32] + bytes(32)
+    for point, reason in ((bytes(64), "together"), (made.point(0), "together"), (off, "on no curve")):
         forged = made.forged(tmp_path / "forged", {index: point})
-        with pytest.raises(ReferenceStringError):
+        with pytest.raises(ReferenceStringError, match=reason):
             require_consistent(forged, made.keys, LIMITS)
 
 
