@@ -294,6 +294,8 @@ def test_ezkl_computes_what_exact_evaluation_does(tmp_path: Path, reference: Ref
     limits = Limits(300, 4 << 30)
     with derived(built, reference, limits, proving=False) as keys:
         check_circuit(built, statements.program, statements.context.manifest, keys, limits)
+    assert abs(estimate(built).rows - keys.rows) <= keys.rows // 10
+    assert estimate(built).log_rows == keys.log_rows
 
 
 def with_another_operator(model: bytes, number: int) -> bytes:
